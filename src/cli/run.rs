@@ -1,0 +1,197 @@
+//! `minirun run`: a container from start to end.
+
+use std::fs::{self, File};
+use std::io::{IsTerminal, Write, stdin, stdout};
+use std::path::Path;
+
+use clap::Args;
+use minirun::background::{self, Background};
+use minirun::plan::op::TerminalSize;
+use minirun::{Child, Command, Error, Stdio};
+
+use super::settings::Settings;
+
+/// Run a command in a new container
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Narrate every step on standard error
+    #[arg(long, help_heading = "Watching")]
+    explain: bool,
+    /// Write the start-up as Chrome trace events (for Perfetto)
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    trace: Option<String>,
+    /// Write what the container used, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    report: Option<String>,
+    /// Write the pid of the container's first process
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pid_file: Option<String>,
+
+    /// Run in the background and print the container's name
+    #[arg(short, long, conflicts_with_all = ["tty", "explain"], help_heading = "Command")]
+    detach: bool,
+    /// Read standard input from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "tty", help_heading = "Command")]
+    stdin: Option<String>,
+    /// Append standard output to a file
+    #[arg(long, value_name = "FILE", conflicts_with = "tty", help_heading = "Command")]
+    stdout: Option<String>,
+    /// Append standard error to a file
+    #[arg(long, value_name = "FILE", conflicts_with = "tty", help_heading = "Command")]
+    stderr: Option<String>,
+}
+
+impl Run {
+    pub fn carry_out(&self) -> Result<u8, Error> {
+        let mut command = self.settings.command(self.terminal())?;
+        command.explain(self.explain);
+        self.redirect(&mut command)?;
+        // What can't be written should be known before anything runs.
+        let trace = self.trace.as_deref().map(|path| ResultFile::create(path, "--trace"));
+        let report = self.report.as_deref().map(|path| ResultFile::create(path, "--report"));
+        let (trace, report) = (trace.transpose()?, report.transpose()?);
+        if self.detach {
+            return self.detached(&command, trace, report);
+        }
+        let mut child = self.start(&command, trace.as_ref())?;
+        if !child.plan().has_console() {
+            // They are the target's now.
+            background::release_stdio(&[0, 1])?;
+        }
+        finish(&mut child, report)
+    }
+
+    /// The runtime goes into the background with all its duties, so timeouts, reports and
+    /// the removal of cgroups hold there too.
+    fn detached(
+        &self,
+        command: &Command,
+        trace: Option<ResultFile>,
+        report: Option<ResultFile>,
+    ) -> Result<u8, Error> {
+        let caller = match background::enter()? {
+            Background::Caller(status) => {
+                // The files are the other process's to fill or to remove.
+                std::mem::forget((trace, report));
+                return Ok(status);
+            }
+            Background::Runtime(caller) => caller,
+        };
+        match self.start(command, trace.as_ref()) {
+            Ok(mut child) => {
+                super::print(&format!("{}\n", child.name()))?;
+                background::release_stdio(&[0, 1, 2])?;
+                caller.tell(0);
+                finish(&mut child, report)
+            }
+            Err(error) => {
+                let status = error.exit_code();
+                eprintln!("minirun: {error}");
+                drop((trace, report));
+                caller.tell(status);
+                Ok(status)
+            }
+        }
+    }
+
+    /// A pty of its own if asked for, or when a person sits at both ends; with the size
+    /// of the caller's terminal.
+    fn terminal(&self) -> Option<Option<TerminalSize>> {
+        let redirected = self.stdin.is_some() || self.stdout.is_some() || self.detach;
+        let person = stdin().is_terminal() && stdout().is_terminal() && !redirected;
+        let wanted = self.settings.tty || (person && !self.settings.no_tty);
+        wanted
+            .then(|| minirun::terminal_size(&stdin()).or_else(|| minirun::terminal_size(&stdout())))
+    }
+
+    fn redirect(&self, command: &mut Command) -> Result<(), Error> {
+        let failed = |option: &str, path: &str, error: std::io::Error| {
+            Error::io(format!("open {path}"), &error).at(option)
+        };
+        let append = |option: &str, path: &String| {
+            let file = File::options().create(true).append(true).open(path);
+            file.map_err(|error| failed(option, path, error))
+        };
+        if let Some(path) = &self.stdin {
+            command.stdin(File::open(path).map_err(|error| failed("--stdin", path, error))?);
+        } else if self.detach {
+            command.stdin(Stdio::Null);
+        }
+        if let Some(path) = &self.stdout {
+            command.stdout(append("--stdout", path)?);
+        } else if self.detach {
+            command.stdout(Stdio::Null);
+        }
+        if let Some(path) = &self.stderr {
+            command.stderr(append("--stderr", path)?);
+        } else if self.detach {
+            command.stderr(Stdio::Null);
+        }
+        Ok(())
+    }
+
+    fn start(&self, command: &Command, trace: Option<&ResultFile>) -> Result<Child, Error> {
+        let child = command.spawn()?;
+        if let Some(path) = &self.pid_file {
+            write_pid_file(path, child.id())?;
+        }
+        if let Some(trace) = trace {
+            trace.write(&child.trace())?;
+        }
+        Ok(child)
+    }
+}
+
+fn finish(child: &mut Child, report: Option<ResultFile>) -> Result<u8, Error> {
+    let status = child.attach()?;
+    if let (Some(file), Some(report)) = (report, child.report()) {
+        file.write(&report.to_json())?;
+    }
+    Ok(status.exit_code())
+}
+
+/// Whole or not at all: a reader never sees half a number.
+fn write_pid_file(path: &str, pid: u32) -> Result<(), Error> {
+    let temporary = format!("{path}.{}", std::process::id());
+    fs::write(&temporary, pid.to_string()).and_then(|()| fs::rename(&temporary, path)).map_err(
+        |error| {
+            let _ = fs::remove_file(&temporary);
+            Error::io(format!("write {path}"), &error).at("--pid-file")
+        },
+    )
+}
+
+/// A file for a result that comes later; removed again if it never comes.
+struct ResultFile {
+    path: String,
+    option: &'static str,
+    file: File,
+    written: std::cell::Cell<bool>,
+}
+
+impl ResultFile {
+    fn create(path: &str, option: &'static str) -> Result<Self, Error> {
+        let file = File::create(path)
+            .map_err(|error| Error::io(format!("create {path}"), &error).at(option))?;
+        Ok(ResultFile { path: path.to_owned(), option, file, written: false.into() })
+    }
+
+    fn write(&self, json: &impl std::fmt::Display) -> Result<(), Error> {
+        self.written.set(true);
+        let text = format!("{json:#}\n");
+        (&self.file)
+            .write_all(text.as_bytes())
+            .map_err(|error| Error::io(format!("write {}", self.path), &error).at(self.option))
+    }
+}
+
+impl Drop for ResultFile {
+    fn drop(&mut self) {
+        if !self.written.get() && Path::new(&self.path).is_file() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

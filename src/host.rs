@@ -1,0 +1,237 @@
+//! The facts about this machine and this user that a plan depends on.
+//!
+//! [`Host::read`] is the only gatherer; everything above it takes the value, so
+//! that a decision about an old kernel or a user without root is a row in a
+//! table test rather than an `if` in the middle of a step.
+
+use std::path::Path;
+
+use nix::unistd::{User, getegid, geteuid};
+
+use crate::error::{Error, Result};
+
+/// The oldest kernel that has every call minirun makes unconditionally
+/// (mount_setattr of 5.12, cgroup.kill of 5.14).
+pub const OLDEST_KERNEL: (u32, u32) = (5, 14);
+
+/// A snapshot of this machine, as one process sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// The capabilities that this process may use, a bit for each number.
+    pub capabilities: u64,
+    /// Kernel version: major and minor.
+    pub kernel: (u32, u32),
+    /// Whether this process is in a user namespace other than the first, where
+    /// mknod(2) is refused even to its root.
+    pub in_user_namespace: bool,
+    /// The subordinate ids of an ordinary user, when newuidmap can map them.
+    pub subordinate: Option<Subordinate>,
+    /// How the kernel's cgroups are mounted.
+    pub cgroup: CgroupLayout,
+}
+
+/// A user's first ranges in /etc/subuid and /etc/subgid (subuid(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subordinate {
+    /// First subordinate uid and how many follow.
+    pub uids: (u32, u32),
+    /// First subordinate gid and how many follow.
+    pub gids: (u32, u32),
+}
+
+/// How cgroups are mounted, and where this process stands in them (cgroups(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupLayout {
+    /// One unified hierarchy at /sys/fs/cgroup.
+    V2 {
+        /// This process's path in it.
+        own: String,
+    },
+    /// A hierarchy a controller below /sys/fs/cgroup, with or without a v2 beside them.
+    V1 {
+        /// In the order in which they were mounted.
+        hierarchies: Vec<Hierarchy>,
+    },
+    /// Nothing is mounted at /sys/fs/cgroup.
+    Absent,
+}
+
+/// One cgroup v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Controllers as in /proc/self/cgroup: `cpu,cpuacct`, `name=systemd`, or empty for v2.
+    pub controllers: String,
+    /// Directory below /sys/fs/cgroup.
+    pub directory: String,
+    /// This process's path in it, `/` at the top.
+    pub own: String,
+}
+
+impl Host {
+    /// Reads the facts.
+    ///
+    /// # Errors
+    /// When the kernel is older than [`OLDEST_KERNEL`].
+    pub fn read() -> Result<Host> {
+        let kernel = kernel_version()?;
+        let uid = geteuid().as_raw();
+        Ok(Host {
+            uid,
+            gid: getegid().as_raw(),
+            capabilities: permitted_capabilities(),
+            kernel,
+            in_user_namespace: !owns_every_id(&read("/proc/self/uid_map")),
+            subordinate: if uid == 0 { None } else { subordinate_ids(uid) },
+            cgroup: cgroup_layout(),
+        })
+    }
+
+    /// Whether this process is root with no user namespace in between.
+    pub fn is_real_root(&self) -> bool {
+        self.uid == 0 && !self.in_user_namespace
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn permitted_capabilities() -> u64 {
+    let permitted = caps::read(None, caps::CapSet::Permitted).unwrap_or_default();
+    permitted.iter().fold(0, |bits, capability| bits | capability.bitmask())
+}
+
+fn kernel_version() -> Result<(u32, u32)> {
+    let step = "look at the kernel's version";
+    let uname = nix::sys::utsname::uname().map_err(|errno| Error::system(step, errno))?;
+    let release = uname.release().to_string_lossy().into_owned();
+    let version = parse_release(&release)
+        .ok_or_else(|| Error::said(step, format!("release {release:?} starts with no number")))?;
+    if version < OLDEST_KERNEL {
+        let (major, minor) = OLDEST_KERNEL;
+        return Err(Error::said(step, format!("Linux {release} is too old"))
+            .hint(format!("minirun needs Linux {major}.{minor} or newer")));
+    }
+    Ok(version)
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Only the first user namespace maps all 2^32 - 1 ids to themselves by default.
+fn owns_every_id(uid_map: &str) -> bool {
+    uid_map.is_empty() || uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn subordinate_ids(uid: u32) -> Option<Subordinate> {
+    let tools = ["newuidmap", "newgidmap"].map(find_tool);
+    if tools.iter().any(Option::is_none) {
+        return None;
+    }
+    let name = User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
+    let range = |file: &str| parse_subordinate(&read(file), name.as_deref(), uid);
+    Some(Subordinate { uids: range("/etc/subuid")?, gids: range("/etc/subgid")? })
+}
+
+/// Looks for a program in the fixed places where a distribution installs set-uid tools.
+pub(crate) fn find_tool(name: &str) -> Option<String> {
+    ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"]
+        .iter()
+        .map(|dir| format!("{dir}/{name}"))
+        .find(|path| Path::new(path).exists())
+}
+
+fn parse_subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u32)> {
+    let uid = uid.to_string();
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let owner = fields.next()?;
+        if Some(owner) != name && owner != uid {
+            return None;
+        }
+        let range: (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
+        (range.1 > 0).then_some(range)
+    })
+}
+
+fn cgroup_layout() -> CgroupLayout {
+    use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+    match statfs("/sys/fs/cgroup").map(|found| found.filesystem_type()) {
+        Ok(CGROUP2_SUPER_MAGIC) => {
+            let own = parse_cgroups(&read("/proc/self/cgroup"))
+                .into_iter()
+                .find(|hierarchy| hierarchy.controllers.is_empty())
+                .map_or_else(|| "/".to_owned(), |hierarchy| hierarchy.own);
+            CgroupLayout::V2 { own }
+        }
+        Ok(TMPFS_MAGIC) => {
+            let hierarchies = parse_cgroups(&read("/proc/self/cgroup"));
+            CgroupLayout::V1 { hierarchies }
+        }
+        _ => CgroupLayout::Absent,
+    }
+}
+
+/// Reads /proc/self/cgroup: `ID:controllers:path` a line, `0::path` for v2 (cgroups(7)).
+fn parse_cgroups(text: &str) -> Vec<Hierarchy> {
+    let mut hierarchies: Vec<Hierarchy> = text
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, own) = (fields.next()?, fields.next()?);
+            let directory = match controllers.strip_prefix("name=") {
+                Some(name) => name,
+                None if controllers.is_empty() => "unified",
+                None => controllers,
+            };
+            Some(Hierarchy {
+                controllers: controllers.to_owned(),
+                directory: directory.to_owned(),
+                own: own.to_owned(),
+            })
+        })
+        .collect();
+    hierarchies.reverse();
+    hierarchies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_of_distributions_parse() {
+        assert_eq!(parse_release("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(parse_release("5.15.167.4-microsoft-standard-WSL2"), Some((5, 15)));
+        assert_eq!(parse_release("linux"), None);
+    }
+
+    #[test]
+    fn only_the_whole_id_range_is_the_first_user_namespace() {
+        assert!(owns_every_id("         0          0 4294967295\n"));
+        assert!(!owns_every_id("         0       1000          1\n"));
+        assert!(owns_every_id(""), "a kernel without user namespaces has no such file");
+    }
+
+    #[test]
+    fn subordinate_ranges_are_found_by_name_or_number() {
+        let text = "root:1:2\nann:100000:65536\n1001:165536:65536\nbad:x:1\n";
+        assert_eq!(parse_subordinate(text, Some("ann"), 1000), Some((100_000, 65536)));
+        assert_eq!(parse_subordinate(text, None, 1001), Some((165_536, 65536)));
+        assert_eq!(parse_subordinate(text, Some("eve"), 1002), None);
+        assert_eq!(parse_subordinate(text, Some("bad"), 1003), None);
+    }
+
+    #[test]
+    fn hybrid_cgroups_parse_in_kernel_order() {
+        let found = parse_cgroups("2:cpu,cpuacct:/a\n1:name=systemd:/b:c\n0::/\n");
+        let names: Vec<_> = found.iter().map(|h| (h.directory.as_str(), h.own.as_str())).collect();
+        assert_eq!(names, [("unified", "/"), ("systemd", "/b:c"), ("cpu,cpuacct", "/a")]);
+    }
+}

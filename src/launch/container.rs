@@ -1,0 +1,260 @@
+//! The container's side: walks the list from clone3 to execve.
+//!
+//! This runs in a copy of one thread of a process that may have had many. Nothing
+//! here allocates, takes a lock or panics; what a step needs was made ready before
+//! clone3. A failed step leaves its errno in the journal and ends the process.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{chdir, sethostname, setsid, write};
+
+use super::journal::Journal;
+use super::{CONSOLE, DONE, Ready, inside, mounts};
+use crate::plan::op::{IdMap, Op, TerminalSize};
+use crate::plan::{Plan, Side, Step};
+use crate::sys::terminal::WindowSize;
+use crate::sys::{self, Result};
+
+/// What the process exits with when a step failed; the journal says more.
+const FAILED: i32 = 125;
+
+/// Descriptors and values that outlive a step.
+pub(super) struct Container<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) ready: &'a Ready<'a>,
+    pub(super) journal: &'a Journal,
+    /// The socket to the runtime; closing it says that the target runs.
+    pub(super) sync: BorrowedFd<'a>,
+    root: Option<OwnedFd>,
+    slave: Option<OwnedFd>,
+    masks: mounts::Masks,
+    caller_umask: Mode,
+}
+
+impl<'a> Container<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        ready: &'a Ready<'a>,
+        journal: &'a Journal,
+        sync: BorrowedFd<'a>,
+    ) -> Self {
+        // Modes of files and devices are meant as they stand in the plan.
+        let caller_umask = umask(Mode::empty());
+        let masks = mounts::Masks::default();
+        Container { plan, ready, journal, sync, root: None, slave: None, masks, caller_umask }
+    }
+
+    /// Carries out the container's steps after clone3; returns when one failed.
+    pub(super) fn walk(mut self) -> i32 {
+        let plan = self.plan;
+        let after = plan.clone_index() + 1;
+        for (index, step) in plan.steps.iter().enumerate().skip(after) {
+            let before = plan.steps.get(index - 1).map(|step| step.side);
+            // A change of side is the only message: whoever comes next waits for it.
+            let met = match (before, step.side) {
+                (Some(Side::Container), Side::Runtime) => sys::message::send(self.sync, DONE, None),
+                (Some(Side::Runtime), Side::Container) if index > after => self.await_runtime(),
+                _ => Ok(()),
+            };
+            let outcome = met.and_then(|()| match step.side {
+                Side::Runtime => Ok(()),
+                Side::Container => self.record(index, step),
+            });
+            if let Err(errno) = outcome {
+                self.journal.fail(index, errno);
+                return FAILED;
+            }
+        }
+        FAILED
+    }
+
+    fn await_runtime(&self) -> Result<()> {
+        match sys::message::receive(self.sync)? {
+            Some(_) => Ok(()),
+            // The runtime has failed or is dead, and says itself what of.
+            None => sys::process::exit(FAILED),
+        }
+    }
+
+    fn record(&mut self, index: usize, step: &Step) -> Result<()> {
+        self.journal.begin(index);
+        match self.carry_out(&step.op) {
+            Err(errno) if step.tolerates.contains(&errno) => self.journal.tolerate(index, errno),
+            outcome => outcome?,
+        }
+        self.journal.end(index);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::MapOwnId { map, line } => map_own_id(*map, line),
+            Op::Stdio => self.connect_stdio(),
+            Op::DieWithParent => self.die_with_parent(),
+            Op::Undumpable => sys::identity::set_undumpable(),
+            Op::JoinCgroup { tasks } => write_file(tasks, b"0"),
+            Op::Unshare { namespaces } => nix::sched::unshare(*namespaces),
+            Op::LoopbackUp => sys::network::loopback_up(),
+            Op::PrivateMounts => mounts::make_private(),
+            Op::BindRootfs { path } => {
+                self.root = Some(mounts::bind_rootfs(path)?);
+                Ok(())
+            }
+            Op::OverlayRootfs { path, userxattr } => {
+                self.root = Some(mounts::overlay_rootfs(path, *userxattr)?);
+                Ok(())
+            }
+            Op::Mount(new) => mounts::mount_new(self.root()?, new),
+            Op::Bind(bind) => mounts::bind(self.root()?, bind),
+            Op::Remount { target, set } => mounts::remount(self.root()?, target, *set),
+            Op::Device { path, major, minor, mode } => {
+                mounts::device(self.root()?, path, (*major, *minor), *mode)
+            }
+            Op::Symlink { path, target } => mounts::symlink(self.root()?, path, target),
+            Op::Console { size, owner } => self.open_console(*size, *owner),
+            Op::Mask { path } => {
+                let root = self.root.as_ref().ok_or(Errno::EBADF)?;
+                self.masks.mask(root.as_fd(), path)
+            }
+            Op::ReadonlyPath { path } => mounts::readonly_path(self.root()?, path),
+            Op::MakeDir { path } => inside::open_or_make_dir(self.root()?, path).map(drop),
+            Op::ReadonlyRootfs => mounts::readonly_rootfs(self.root()?),
+            Op::PivotRoot => mounts::pivot(self.root()?),
+            Op::Hostname { name } => sethostname(name),
+            Op::Rlimit { resource, soft, hard } => {
+                nix::sys::resource::setrlimit(*resource, *soft, *hard)
+            }
+            Op::LimitBounding { keep } => limit_bounding(*keep),
+            Op::KeepCapabilities => sys::identity::keep_capabilities(),
+            Op::SetGroups { gids } => sys::identity::setgroups(gids),
+            Op::SetGid { gid } => sys::identity::setresgid(*gid),
+            Op::SetUid { uid } => sys::identity::setresuid(*uid),
+            Op::SetCapabilities { sets } => {
+                sys::identity::capset(sets.effective, sets.permitted, sets.inheritable)
+            }
+            Op::RaiseAmbient { set } => {
+                capabilities(*set).try_for_each(sys::identity::raise_ambient)
+            }
+            Op::Umask { mask } => {
+                umask(mask.map_or(self.caller_umask, Mode::from_bits_truncate));
+                Ok(())
+            }
+            Op::NoNewPrivs => sys::identity::set_no_new_privs(),
+            Op::Chdir { path } => chdir(path.as_c_str()),
+            Op::CloseInherited => sys::process::close_on_exec_from(3),
+            Op::Fork => self.fork(),
+            Op::Session { controlling_terminal } => self.start_session(*controlling_terminal),
+            Op::Exec(exec) => Err(self.exec(&exec.candidates)),
+            // These are the runtime's, and `walk` gives only the container's.
+            Op::CreateCgroup { .. }
+            | Op::WriteCgroup { .. }
+            | Op::Clone { .. }
+            | Op::MapIds { .. }
+            | Op::Narrate => Err(Errno::ENOSYS),
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+
+    fn connect_stdio(&self) -> Result<()> {
+        for (number, fd) in self.ready.stdio.iter().enumerate() {
+            if let Some(fd) = fd {
+                sys::process::dup_onto(fd.as_fd(), number as i32)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn die_with_parent(&self) -> Result<()> {
+        sys::identity::set_parent_death_signal(Signal::SIGKILL as i32)?;
+        // It may have died before it could be told so.
+        if sys::message::is_closed(self.sync) {
+            sys::process::exit(FAILED);
+        }
+        Ok(())
+    }
+
+    fn open_console(&mut self, size: Option<TerminalSize>, owner: u32) -> Result<()> {
+        let (master, slave) = mounts::console(self.root()?)?;
+        if let Some(TerminalSize { rows, columns }) = size {
+            sys::terminal::set_window_size(slave.as_fd(), WindowSize { rows, columns })?;
+        }
+        nix::unistd::fchown(&slave, Some(owner.into()), None)?;
+        sys::message::send(self.sync, CONSOLE, Some(master.as_fd()))?;
+        self.slave = Some(slave);
+        Ok(())
+    }
+
+    /// The parent of this fork is init from here on and never comes back.
+    fn fork(&self) -> Result<()> {
+        match sys::process::fork(Some(Signal::SIGCHLD))? {
+            Some(target) => crate::init::run(target, self.journal),
+            None => Ok(()),
+        }
+    }
+
+    fn start_session(&self, controlling_terminal: bool) -> Result<()> {
+        setsid()?;
+        let Some(slave) = &self.slave else {
+            return Ok(());
+        };
+        for number in 0..3 {
+            sys::process::dup_onto(slave.as_fd(), number)?;
+        }
+        if controlling_terminal { sys::terminal::set_controlling() } else { Ok(()) }
+    }
+
+    /// Tries the candidates as execvp(3) does: a directory that lacks the program or
+    /// may not be searched doesn't end the search, but the latter is remembered.
+    fn exec(&self, candidates: &[std::ffi::CString]) -> Errno {
+        sys::signal::reset_all();
+        let mut failure = Errno::ENOENT;
+        for path in candidates {
+            match sys::process::execve(path, &self.ready.argv, &self.ready.envp) {
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                Errno::EACCES => failure = Errno::EACCES,
+                errno => return errno,
+            }
+        }
+        failure
+    }
+}
+
+fn map_own_id(map: IdMap, line: &str) -> Result<()> {
+    match map {
+        IdMap::Uid => write_file(c"/proc/self/uid_map", line.as_bytes()),
+        IdMap::Gid => {
+            // An ordinary user could otherwise drop a group that denies them access.
+            write_file(c"/proc/self/setgroups", b"deny")?;
+            write_file(c"/proc/self/gid_map", line.as_bytes())
+        }
+    }
+}
+
+fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
+    let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let written = write(&file, bytes)?;
+    if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
+}
+
+/// Drops what isn't kept, up to the last capability that this kernel knows.
+fn limit_bounding(keep: u64) -> Result<()> {
+    for capability in capabilities(!keep) {
+        match sys::identity::drop_bounding(capability) {
+            Err(Errno::EINVAL) => break,
+            answer => answer?,
+        }
+    }
+    Ok(())
+}
+
+fn capabilities(set: u64) -> impl Iterator<Item = u8> {
+    (0..64).filter(move |number| set & (1 << number) != 0)
+}

@@ -1,0 +1,222 @@
+//! What a user can do about a failed step.
+//!
+//! Hints are looked for after the fact, so they cost a successful run nothing; they
+//! may read files to find the cause.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::inside;
+use crate::error::Error;
+use crate::plan::op::{Exec, Op};
+use crate::plan::{Plan, Step};
+
+/// The error for a step of the container that failed with `errno`.
+pub(super) fn failed_step(plan: &Plan, step: &Step, errno: Errno) -> Error {
+    let error = match &step.op {
+        Op::Exec(exec) => {
+            let error = Error::exec(format!("execute {} in the container", exec.program()), errno);
+            match rootfs(plan).and_then(|root| exec_hint(root, exec, errno)) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+        op => explain(Error::system(op.to_string(), errno), op),
+    };
+    error.at(step.place.as_str())
+}
+
+fn rootfs(plan: &Plan) -> Option<&CStr> {
+    plan.steps.iter().find_map(|step| match &step.op {
+        Op::BindRootfs { path } | Op::OverlayRootfs { path, .. } => Some(path.as_c_str()),
+        _ => None,
+    })
+}
+
+/// Adds the known way out to an error of an operation.
+pub(super) fn explain(error: Error, op: &Op) -> Error {
+    let Some(errno) = error.errno() else {
+        return error;
+    };
+    match hint(op, errno) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn hint(op: &Op, errno: Errno) -> Option<String> {
+    let words = match (op, errno) {
+        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOENT) => {
+            "there is no such directory; rootfs/build.sh makes one with a busybox userland"
+        }
+        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOTDIR) => {
+            "a root filesystem is a directory; unpack images and archives first"
+        }
+        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::EACCES) => {
+            "this user can't reach the directory; every directory above it must be searchable (x)"
+        }
+        (Op::Clone { namespaces, .. }, Errno::EPERM) => return Some(clone_eperm(*namespaces)),
+        (Op::Clone { .. }, Errno::ENOSPC) => {
+            "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces"
+        }
+        (Op::Clone { .. }, Errno::EAGAIN) => {
+            "a limit on processes is reached; see ulimit -u and pids.max of the cgroup"
+        }
+        (
+            Op::LoopbackUp | Op::PrivateMounts | Op::MapOwnId { .. },
+            Errno::EPERM | Errno::EACCES,
+        ) => {
+            return Some(restricted_user_namespace());
+        }
+        (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"proc" => {
+            "a new pid namespace is needed to mount proc; inside another container its own \
+             /proc must not be masked (run the outer one with an unmasked /proc)"
+        }
+        (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"sysfs" => {
+            "a new network namespace is needed to mount sysfs"
+        }
+        (Op::Mount(_), Errno::ELOOP) => {
+            "the root filesystem has a symlink there, which is refused because it could lead astray"
+        }
+        (Op::Mount(_), Errno::ENODEV) => "the kernel doesn't know this filesystem type",
+        (Op::Mount(_) | Op::Bind(_) | Op::MakeDir { .. }, Errno::EROFS) => {
+            "the target isn't there and can't be made on a read-only filesystem; make it beforehand"
+        }
+        (Op::Mount(_) | Op::Bind(_), Errno::EACCES) => {
+            "the target isn't there and this user can't make it; make it beforehand, or use --ephemeral"
+        }
+        (Op::Bind(_), Errno::ENOENT) => "the source must exist on the host",
+        (Op::Bind(_), Errno::ENOTDIR) => {
+            "the source is a file and the target a directory, or the reverse"
+        }
+        (Op::OverlayRootfs { .. }, Errno::EINVAL) => {
+            "the root filesystem's own filesystem can't be the lower layer of an overlay here"
+        }
+        (Op::CreateCgroup { .. } | Op::WriteCgroup { .. }, Errno::EACCES | Errno::EPERM) => {
+            "this cgroup isn't delegated to you; try systemd-run --user --scope -p Delegate=yes \
+             minirun run …, or run without limits"
+        }
+        (Op::CreateCgroup { .. }, Errno::EEXIST) => {
+            "a container of this name is running; choose another with --name"
+        }
+        (Op::CreateCgroup { .. }, Errno::EROFS) => {
+            "cgroups are read-only here, as they are inside most containers; run without limits"
+        }
+        (Op::WriteCgroup { .. }, Errno::EBUSY) => {
+            "processes stand in that cgroup itself; move them to a child of it, or run without limits"
+        }
+        (Op::WriteCgroup { .. }, Errno::ENOENT) => {
+            "the controller isn't enabled here; see cgroup.controllers of the parent cgroup"
+        }
+        (Op::WriteCgroup { .. }, Errno::EINVAL) => "the kernel finds the value out of range",
+        (Op::Rlimit { .. }, Errno::EPERM) => {
+            "only a process with CAP_SYS_RESOURCE may raise a hard limit; choose a lower one"
+        }
+        (Op::SetUid { .. } | Op::SetGid { .. }, Errno::EINVAL) => {
+            "the user namespace doesn't map this id; subordinate ids (subuid(5)) give it more"
+        }
+        (Op::SetGroups { .. }, Errno::EPERM) => "setgroups is denied in this user namespace",
+        (Op::SetCapabilities { .. }, Errno::EPERM) => {
+            "minirun itself doesn't have all of these; drop what is missing with --cap-drop"
+        }
+        (Op::Chdir { .. }, Errno::EACCES) => "the user of the container may not enter it",
+        (Op::Mask { .. }, Errno::ENODEV) => "/dev/null of this host is not the null device",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
+fn clone_eperm(namespaces: nix::sched::CloneFlags) -> String {
+    if !namespaces.contains(nix::sched::CloneFlags::CLONE_NEWUSER) {
+        return "root needs CAP_SYS_ADMIN for this; inside another container try --userns single"
+            .to_owned();
+    }
+    restricted_user_namespace()
+}
+
+/// Which switch of this system stands against user namespaces of ordinary users.
+fn restricted_user_namespace() -> String {
+    let is = |file: &str, value: &str| {
+        std::fs::read_to_string(file).is_ok_and(|found| found.trim() == value)
+    };
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        "user namespaces are switched off; as root: sysctl user.max_user_namespaces=10000"
+    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        "user namespaces are for root only here; as root: sysctl kernel.unprivileged_userns_clone=1"
+    } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        "AppArmor restricts user namespaces here; as root: \
+         sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give minirun a profile with userns"
+    } else {
+        "this system forbids user namespaces, as most containers do; run minirun as root, \
+         or the outer container with a seccomp profile that allows clone3"
+    }
+    .to_owned()
+}
+
+/// Why execve failed, from a look into the root filesystem.
+fn exec_hint(rootfs: &CStr, exec: &Exec, errno: Errno) -> Option<String> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open(rootfs, flags, Mode::empty()).ok()?;
+    let has = |path: &CStr| inside::open(root.as_fd(), path, OFlag::O_PATH).is_ok();
+    if !has(c"/bin") && !has(c"/usr/bin") {
+        return Some(format!(
+            "{} has no programs in it; rootfs/build.sh fills one with a busybox userland",
+            rootfs.to_string_lossy()
+        ));
+    }
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            let Some(found) = exec.candidates.iter().find(|path| has(path)) else {
+                return Some(what_is_there(&has, &exec.program()));
+            };
+            let interpreter =
+                interpreter(inside::open(root.as_fd(), found, OFlag::O_RDONLY).ok()?)?;
+            Some(format!("it is there, but its interpreter {interpreter} is not"))
+        }
+        Errno::EACCES => Some(match exec.candidates.iter().find(|path| has(path)) {
+            Some(path) if is_directory(&root, path) => "it is a directory".to_owned(),
+            _ => "it must be a file with execute permission (chmod +x)".to_owned(),
+        }),
+        Errno::ENOEXEC => Some(
+            "exec format error: it is neither a program for this machine nor a script with #!"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn is_directory(root: &impl AsFd, path: &CStr) -> bool {
+    inside::open(root.as_fd(), path, OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok()
+}
+
+fn what_is_there(has: &dyn Fn(&CStr) -> bool, program: &str) -> String {
+    let shells = [c"/bin/bash", c"/bin/sh", c"/bin/ash", c"/bin/busybox", c"/usr/bin/env"];
+    let there: Vec<_> =
+        shells.iter().filter(|path| has(path)).map(|path| path.to_string_lossy()).collect();
+    match there.is_empty() {
+        true => format!("executable file not found in the root filesystem: {program}"),
+        false => format!("not in the root filesystem, which has {}", there.join(", ")),
+    }
+}
+
+/// What a program needs to start: the path after `#!`, or an ELF file's PT_INTERP.
+fn interpreter(file: impl Into<File>) -> Option<String> {
+    let mut head = Vec::new();
+    file.into().take(4096).read_to_end(&mut head).ok()?;
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?;
+        return String::from_utf8_lossy(line).split_whitespace().next().map(str::to_owned);
+    }
+    head.starts_with(b"\x7fELF").then_some(())?;
+    // The name stands in the first page as an absolute path that ends in NUL; every
+    // linker puts it right behind the program headers (elf(5), PT_INTERP).
+    let start = head.windows(4).position(|bytes| matches!(bytes, b"/lib" | b"/nix" | b"/usr"))?;
+    let name = head[start..].split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}

@@ -1,0 +1,59 @@
+//! minirun, a minimal container runtime: a directory and a command become a container.
+//!
+//! # The one idea
+//! A container is a plan: a flat list of typed [steps](plan::Step). [`plan`] makes it
+//! from a specification as a pure function; the launch carries it out, one `clone3` in
+//! the middle and `execve` at the end; `minirun plan` prints it, `--explain` narrates
+//! it, `--trace` times it, and an error names a step of it.
+//!
+//! # The map
+//! - [`Container`] and [`Command`]: the library's face, all that the CLI uses.
+//! - `oci`: the defaults of a container in terms of the runtime-spec.
+//! - [`plan`]: from a specification to steps.
+//! - `launch`: from steps to a running process.
+//! - `init`: PID 1 of the container.
+//! - `attach`: signals, terminal and clock while a container runs; [`background`]: without one.
+//! - `cgroup`: what was counted, and cleaning up.
+//! - `trace`: narration, timeline, report.
+//! - [`host`]: the facts about this machine.
+//! - `sys`: the only room with `unsafe`.
+//!
+//! # What it doesn't do
+//! It pulls no images, sets up no network but `lo`, and keeps no daemon.
+//!
+//! ```no_run
+//! use minirun::Container;
+//!
+//! let status = Container::new("rootfs").memory(64 << 20).command("/bin/sh").status()?;
+//! std::process::exit(status.exit_code().into());
+//! # Ok::<(), minirun::Error>(())
+//! ```
+
+#![warn(missing_docs)]
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+
+mod attach;
+pub mod background;
+mod cgroup;
+mod command;
+mod error;
+pub mod host;
+mod init;
+mod launch;
+mod oci;
+pub mod plan;
+#[allow(unsafe_code)]
+mod sys;
+mod trace;
+
+pub use command::{Child, Command, Container, ExitStatus, Network, Output, Stdio, UserNamespace};
+pub use error::{Error, Result};
+pub use launch::{Entry, Journal};
+pub use oci_spec::runtime::{Capability, PosixRlimitType, Spec};
+pub use trace::Report;
+
+/// The size of the terminal behind a descriptor; `None` when it is no terminal.
+pub fn terminal_size(fd: &impl std::os::fd::AsFd) -> Option<plan::op::TerminalSize> {
+    let size = sys::terminal::window_size(fd.as_fd()).ok()?;
+    Some(plan::op::TerminalSize { rows: size.rows, columns: size.columns })
+}

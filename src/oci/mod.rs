@@ -1,0 +1,3 @@
+//! The runtime-spec's side: what a container has when its user asked for nothing else.
+
+pub(crate) mod defaults;

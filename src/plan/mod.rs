@@ -1,0 +1,167 @@
+//! A container as data: a flat list of typed steps.
+//!
+//! [`Plan::new`] is a pure function of a runtime-spec, the [`Options`] that have
+//! no place in it, and the [`Host`]'s facts. It reads no file, starts no process
+//! and makes no system call; what can be wrong in the input is found here. The
+//! paths inside the root filesystem are *not* looked at: the steps say what will
+//! be attempted, and `launch` resolves them when they run.
+
+mod cgroup;
+mod mount_options;
+mod mounts;
+mod namespaces;
+pub mod op;
+mod process;
+mod words;
+
+use std::ffi::CString;
+
+use nix::errno::Errno;
+use oci_spec::runtime::Spec;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use op::Op;
+pub(crate) use process::DEFAULT_PATH;
+
+/// Which of the two processes carries out a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The process that minirun was started as; it never leaves the host's namespaces.
+    Runtime,
+    /// The process that clone3 made; it becomes the container's PID 1.
+    Container,
+}
+
+/// One entry of the list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Who carries it out.
+    pub side: Side,
+    /// What is done.
+    pub op: Op,
+    /// The option or the config.json path that asked for it; empty when
+    /// nobody had to ask.
+    pub place: String,
+    /// With these the step counts as done.
+    pub tolerates: &'static [Errno],
+}
+
+/// What a caller can ask for beyond a runtime-spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Names the container's cgroup.
+    pub name: String,
+    /// Run an init as PID 1, with the target as its child.
+    pub init: bool,
+    /// Cover the root filesystem by an overlay that goes with the container.
+    pub ephemeral: bool,
+    /// Kill the container when the process (the thread, strictly) that started it ends.
+    pub die_with_parent: bool,
+    /// The caller connects the standard descriptors itself.
+    pub stdio: bool,
+    /// Stop before the target runs, so that the steps can be shown first.
+    pub narrate: bool,
+    /// Which command-line option a config.json path came from, for messages.
+    pub origins: Vec<(String, String)>,
+}
+
+/// A validated list of steps; the same list is run, printed, narrated and timed.
+///
+/// ```
+/// use minirun::{Container, plan::op::Op};
+/// let plan = Container::new("/srv/rootfs").command("/bin/true").plan().unwrap();
+/// assert!(matches!(plan.steps.last().unwrap().op, Op::Exec(_)));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In the order in which they are carried out.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Turns a specification into steps.
+    ///
+    /// # Errors
+    /// When the specification contradicts itself, asks for what this host can't
+    /// do, or holds a string with a NUL byte; the error names the field.
+    pub fn new(spec: &Spec, options: &Options, host: &Host) -> Result<Plan> {
+        let mut steps = Steps { list: Vec::with_capacity(96), origins: &options.origins };
+        let layout = namespaces::Layout::new(spec, &steps)?;
+        let cgroup = cgroup::Cgroup::new(spec, options, host, &steps)?;
+
+        // The container's process must be born into its limits, so they come first.
+        cgroup.create(&mut steps);
+        layout.clone(&mut steps, &cgroup);
+        layout.map_ids(&mut steps, host)?;
+        process::settle_in(&mut steps, options);
+        cgroup.join(&mut steps);
+        layout.enter(&mut steps, &cgroup);
+
+        mounts::root(&mut steps, spec, options, &layout)?;
+        mounts::tree(&mut steps, spec, host, &layout)?;
+        mounts::protect(&mut steps, spec)?;
+
+        // From here on the host's files are out of reach.
+        steps.container(Op::PivotRoot, "root.path");
+        layout.names(&mut steps, spec)?;
+        process::limits(&mut steps, spec)?;
+        process::identity(&mut steps, spec, &layout)?;
+        process::start(&mut steps, spec, options)?;
+        Ok(Plan { steps: steps.list })
+    }
+
+    /// Where the container's first process starts.
+    pub(crate) fn clone_index(&self) -> usize {
+        let is_clone = |step: &Step| matches!(step.op, Op::Clone { .. });
+        self.steps.iter().position(is_clone).unwrap_or_default()
+    }
+
+    /// Whether the target gets a pty of its own.
+    pub fn has_console(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.op, Op::Console { .. }))
+    }
+}
+
+/// The list while it is being written.
+struct Steps<'a> {
+    list: Vec<Step>,
+    origins: &'a [(String, String)],
+}
+
+impl Steps<'_> {
+    fn runtime(&mut self, op: Op, path: &str) {
+        self.push(Side::Runtime, op, path, &[]);
+    }
+
+    fn container(&mut self, op: Op, path: &str) {
+        self.push(Side::Container, op, path, &[]);
+    }
+
+    fn tolerant(&mut self, op: Op, path: &str, tolerates: &'static [Errno]) {
+        self.push(Side::Container, op, path, tolerates);
+    }
+
+    fn push(&mut self, side: Side, op: Op, path: &str, tolerates: &'static [Errno]) {
+        self.list.push(Step { side, op, place: self.place(path), tolerates });
+    }
+
+    /// The option that a config.json path came from, else the path itself.
+    fn place(&self, path: &str) -> String {
+        let origin = self.origins.iter().find(|(from, _)| from == path);
+        origin.map_or(path, |(_, option)| option).to_owned()
+    }
+
+    /// An error about a field.
+    fn error(&self, path: &str, what: &str, reason: impl Into<String>) -> Error {
+        Error::said(what, reason).at(self.place(path))
+    }
+
+    /// A string for the kernel, which can't take NUL bytes.
+    fn c_string(&self, path: &str, text: impl Into<Vec<u8>>) -> Result<CString> {
+        CString::new(text).map_err(|_| self.error(path, "read a string", "it has a NUL byte in it"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Namespaces, id maps and the names in them.
+
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use super::Steps;
+use super::cgroup::Cgroup;
+use super::op::{IdMap, IdRange, Mapper, Op};
+use crate::error::Result;
+use crate::host::Host;
+
+/// Which namespaces are new, and the id maps of the user namespace.
+pub(super) struct Layout {
+    pub(super) new: CloneFlags,
+    pub(super) uids: Vec<IdRange>,
+    pub(super) gids: Vec<IdRange>,
+}
+
+impl Layout {
+    /// Reads `linux.namespaces` and the id mappings, and checks that they fit together.
+    pub(super) fn new(spec: &Spec, steps: &Steps) -> Result<Self> {
+        let linux = spec.linux().as_ref();
+        let mut new = CloneFlags::empty();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        for namespace in namespaces.into_iter().flatten() {
+            new |= flag(namespace.typ());
+        }
+        let ranges = |mappings: &Option<Vec<LinuxIdMapping>>| -> Vec<IdRange> {
+            mappings.iter().flatten().map(range).collect()
+        };
+        let uids = linux.map_or_else(Vec::new, |linux| ranges(linux.uid_mappings()));
+        let gids = linux.map_or_else(Vec::new, |linux| ranges(linux.gid_mappings()));
+        let layout = Layout { new, uids, gids };
+        for flag in [CloneFlags::CLONE_NEWNS, CloneFlags::CLONE_NEWPID] {
+            if !new.contains(flag) {
+                let reason = "a container needs new mount and pid namespaces";
+                return Err(steps.error("linux.namespaces", "choose namespaces", reason));
+            }
+        }
+        for (ranges, path) in
+            [(&layout.uids, "linux.uidMappings"), (&layout.gids, "linux.gidMappings")]
+        {
+            if layout.has_user() && ranges.is_empty() {
+                let reason = "a user namespace needs at least one mapping";
+                return Err(steps.error(path, "map ids", reason));
+            }
+            if ranges.iter().any(|range| range.size == 0) {
+                return Err(steps.error(path, "map ids", "a mapping has size 0"));
+            }
+        }
+        Ok(layout)
+    }
+
+    pub(super) fn has_user(&self) -> bool {
+        self.new.contains(CloneFlags::CLONE_NEWUSER)
+    }
+
+    /// The cgroup namespace takes the cgroup of its maker for its root, so one that
+    /// should be rooted at a cgroup joined later must be made later.
+    fn late(&self, cgroup: &Cgroup) -> CloneFlags {
+        if cgroup.exists() { self.new & CloneFlags::CLONE_NEWCGROUP } else { CloneFlags::empty() }
+    }
+
+    pub(super) fn clone(&self, steps: &mut Steps, cgroup: &Cgroup) {
+        let namespaces = self.new - self.late(cgroup);
+        steps.runtime(Op::Clone { namespaces, cgroup: cgroup.born_in() }, "linux.namespaces");
+    }
+
+    /// An ordinary user's own single id is mapped from inside, which needs no message;
+    /// everything else must be written by somebody with more rights outside.
+    pub(super) fn map_ids(&self, steps: &mut Steps, host: &Host) -> Result<()> {
+        if !self.has_user() {
+            return Ok(());
+        }
+        let maps = [
+            (IdMap::Uid, &self.uids, host.uid, "linux.uidMappings"),
+            (IdMap::Gid, &self.gids, host.gid, "linux.gidMappings"),
+        ];
+        let own_only = maps.iter().all(|(_, ranges, own, _)| {
+            matches!(ranges[..], [IdRange { host, size: 1, .. }] if host == *own)
+        });
+        for (map, ranges, _, path) in maps {
+            let op = match (own_only, ranges.first()) {
+                (true, Some(range)) => {
+                    let line = format!("{} {} 1", range.container, range.host);
+                    steps.container(Op::MapOwnId { map, line }, path);
+                    continue;
+                }
+                _ if host.uid == 0 => Mapper::Runtime,
+                _ => Mapper::Tool,
+            };
+            steps.runtime(Op::MapIds { map, ranges: ranges.clone(), by: op }, path);
+        }
+        Ok(())
+    }
+
+    /// Whether setgroups(2) works inside: an ordinary user who maps their own gid
+    /// has to give it up first (user_namespaces(7)).
+    pub(super) fn can_set_groups(&self) -> bool {
+        !self.has_user() || self.gids.iter().map(|range| range.size as u64).sum::<u64>() > 1
+    }
+
+    pub(super) fn enter(&self, steps: &mut Steps, cgroup: &Cgroup) {
+        let late = self.late(cgroup);
+        if !late.is_empty() {
+            steps.container(Op::Unshare { namespaces: late }, "linux.namespaces");
+        }
+        if self.new.contains(CloneFlags::CLONE_NEWNET) {
+            steps.container(Op::LoopbackUp, "linux.namespaces");
+        }
+    }
+
+    pub(super) fn names(&self, steps: &mut Steps, spec: &Spec) -> Result<()> {
+        let Some(name) = spec.hostname() else {
+            return Ok(());
+        };
+        if !self.new.contains(CloneFlags::CLONE_NEWUTS) {
+            let reason = "without a new uts namespace it would change the host's";
+            return Err(steps.error("hostname", "set hostname", reason));
+        }
+        if name.len() > 64 || name.contains('\0') {
+            let reason = "a host name has at most 64 bytes and no NUL";
+            return Err(steps.error("hostname", "set hostname", reason));
+        }
+        steps.container(Op::Hostname { name: name.clone() }, "hostname");
+        Ok(())
+    }
+}
+
+fn flag(kind: LinuxNamespaceType) -> CloneFlags {
+    // The crate's discriminants are the kernel's flags.
+    CloneFlags::from_bits_truncate(kind as i32)
+}
+
+fn range(mapping: &LinuxIdMapping) -> IdRange {
+    IdRange { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() }
+}

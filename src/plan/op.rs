@@ -1,0 +1,187 @@
+//! The vocabulary: every operation that a container is made of.
+//!
+//! An [`Op`] is data, rendered so far that carrying it out needs no allocation
+//! and no decision. What it does in words stands in `words.rs`, how it is done
+//! in `launch`.
+
+// Fields bear the names that the arguments have in the man page of the call.
+#![allow(missing_docs)]
+
+use std::ffi::CString;
+
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+use nix::sys::resource::Resource;
+
+/// One operation. Those of the runtime come first, then the container's, in the
+/// order in which a plan uses them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// mkdir(2) of a cgroup, which must not exist yet.
+    CreateCgroup { dir: CString },
+    /// Write a limit or another setting to a cgroup's file.
+    WriteCgroup { file: CString, value: String },
+    /// clone3(2): the container's first process starts here.
+    Clone { namespaces: CloneFlags, cgroup: Option<CString> },
+    /// Map the ids of the new user namespace from outside (user_namespaces(7)).
+    MapIds { map: IdMap, ranges: Vec<IdRange>, by: Mapper },
+    /// Show the steps so far to a reader, before the target's own output begins.
+    Narrate,
+
+    /// Map this process's own id in its new user namespace.
+    MapOwnId { map: IdMap, line: String },
+    /// Connect standard input, output and error to what the caller chose.
+    Stdio,
+    /// Be killed when the runtime dies.
+    DieWithParent,
+    /// Close /proc/PID of this process to others until execve.
+    Undumpable,
+    /// Enter a cgroup v1 hierarchy by writing 0 to its `tasks`.
+    JoinCgroup { tasks: CString },
+    /// unshare(2), for what clone3 would have done too early.
+    Unshare { namespaces: CloneFlags },
+    /// Bring up `lo` in the new network namespace.
+    LoopbackUp,
+    /// Stop mounts from travelling between the host and this mount namespace.
+    PrivateMounts,
+    /// Bind the root filesystem onto itself, so that it is a mount to pivot into.
+    BindRootfs { path: CString },
+    /// Cover the root filesystem by a throw-away layer in memory.
+    OverlayRootfs { path: CString, userxattr: bool },
+    /// Mount a filesystem below the root filesystem.
+    Mount(NewMount),
+    /// Bind a host path below the root filesystem.
+    Bind(Bind),
+    /// Change the attributes of what is mounted at a path.
+    Remount { target: CString, set: u64 },
+    /// mknod(2) of a character device.
+    Device { path: CString, major: u32, minor: u32, mode: u32 },
+    /// symlink(2) below the root filesystem.
+    Symlink { path: CString, target: CString },
+    /// Open a pty inside, bind it to /dev/console and send its master out.
+    Console { size: Option<TerminalSize>, owner: u32 },
+    /// Hide a path: /dev/null over a file, an empty directory over a directory.
+    Mask { path: CString },
+    /// Make a path read-only.
+    ReadonlyPath { path: CString },
+    /// Make a directory below the root filesystem, parents included.
+    MakeDir { path: CString },
+    /// Make the mount of the root filesystem read-only.
+    ReadonlyRootfs,
+    /// Make the root filesystem `/`, and let go of the host's (pivot_root(2)).
+    PivotRoot,
+    /// sethostname(2).
+    Hostname { name: String },
+    /// setrlimit(2).
+    Rlimit { resource: Resource, soft: u64, hard: u64 },
+    /// Drop every capability but `keep` (a bit each) from the bounding set.
+    LimitBounding { keep: u64 },
+    /// Let the permitted capabilities outlive the change of uid.
+    KeepCapabilities,
+    /// setgroups(2).
+    SetGroups { gids: Vec<u32> },
+    /// setresgid(2).
+    SetGid { gid: u32 },
+    /// setresuid(2).
+    SetUid { uid: u32 },
+    /// capset(2).
+    SetCapabilities { sets: CapabilitySets },
+    /// Raise ambient capabilities, a bit each.
+    RaiseAmbient { set: u64 },
+    /// umask(2); without a mask, back to the caller's.
+    Umask { mask: Option<u32> },
+    /// Give up gaining privileges by execve.
+    NoNewPrivs,
+    /// chdir(2) inside.
+    Chdir { path: CString },
+    /// Mark every descriptor but 0, 1 and 2 close-on-exec.
+    CloseInherited,
+    /// Fork: this process stays behind as init, the child goes on.
+    Fork,
+    /// setsid(2), and take the pty as controlling terminal.
+    Session { controlling_terminal: bool },
+    /// Reset signals and execve(2) the first candidate that exists.
+    Exec(Exec),
+}
+
+/// Which id map of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdMap {
+    Uid,
+    Gid,
+}
+
+/// One line of an id map (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// First id inside the user namespace.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// How many ids.
+    pub size: u32,
+}
+
+/// Who writes an id map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapper {
+    /// The runtime itself, which is root.
+    Runtime,
+    /// The set-uid tools newuidmap(1) and newgidmap(1).
+    Tool,
+}
+
+/// The arguments of mount(2) for a new filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMount {
+    pub source: CString,
+    pub target: CString,
+    pub fstype: CString,
+    pub flags: MsFlags,
+    pub data: CString,
+}
+
+/// A bind mount: open_tree(2), mount_setattr(2), move_mount(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    pub source: CString,
+    pub target: CString,
+    pub recursive: bool,
+    /// Attributes (`MOUNT_ATTR_*`) to set and to clear on the top mount.
+    pub attributes: Attributes,
+    /// The same, for the mounts below it too.
+    pub recursive_attributes: Attributes,
+    /// Propagation (`MS_SHARED`, `MS_PRIVATE` …), 0 to leave it.
+    pub propagation: u64,
+}
+
+/// Mount attributes to set and to clear (mount_setattr(2)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub set: u64,
+    pub clear: u64,
+}
+
+/// The arguments of execve(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// Paths to try in this order, made from PATH when the command has no slash.
+    pub candidates: Vec<CString>,
+    pub argv: Vec<CString>,
+    pub envp: Vec<CString>,
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// The three sets that capset(2) takes, a bit for each capability number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapabilitySets {
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+}

@@ -1,0 +1,191 @@
+//! The process: limits, identity, privileges, and the program itself.
+//!
+//! Everything is set in PID 1 before it forks, so init has no more rights than
+//! the target that it looks after.
+
+use std::path::Path;
+
+use nix::sys::resource::Resource;
+use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
+
+use super::namespaces::Layout;
+use super::op::{CapabilitySets, Exec, Op};
+use super::{Options, Side, Steps};
+use crate::error::Result;
+
+/// Where commands without a slash are looked for when the environment has no PATH.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The container's process makes itself independent of its surroundings.
+pub(super) fn settle_in(steps: &mut Steps, options: &Options) {
+    if options.die_with_parent {
+        steps.container(Op::DieWithParent, "");
+    }
+    // Only now: while a process isn't dumpable, its id maps can be written by root alone.
+    steps.container(Op::Undumpable, "");
+    if options.stdio {
+        steps.container(Op::Stdio, "");
+    }
+}
+
+/// Resource limits of the process itself (setrlimit(2)).
+pub(super) fn limits(steps: &mut Steps, spec: &Spec) -> Result<()> {
+    let rlimits = spec.process().as_ref().and_then(|process| process.rlimits().as_ref());
+    for (index, rlimit) in rlimits.into_iter().flatten().enumerate() {
+        let path = format!("process.rlimits[{index}]");
+        let (soft, hard) = (rlimit.soft(), rlimit.hard());
+        if soft > hard {
+            let reason = format!("the soft limit {soft} is above the hard limit {hard}");
+            return Err(steps.error(&path, "limit a resource", reason));
+        }
+        steps.container(Op::Rlimit { resource: resource(rlimit.typ()), soft, hard }, &path);
+    }
+    Ok(())
+}
+
+/// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).
+pub(super) fn identity(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result<()> {
+    let process = required(steps, spec)?;
+    let user = process.user();
+    let sets = process.capabilities().as_ref();
+    let bits = |set: Option<&Option<Capabilities>>| -> Result<u64> {
+        let set = set.and_then(Option::as_ref).into_iter().flatten();
+        set.map(|capability| bit(steps, *capability)).sum()
+    };
+    let bounding = bits(sets.map(|sets| sets.bounding()))?;
+    let effective = bits(sets.map(|sets| sets.effective()))?;
+    let permitted = bits(sets.map(|sets| sets.permitted()))?;
+    let inheritable = bits(sets.map(|sets| sets.inheritable()))?;
+    let ambient = bits(sets.map(|sets| sets.ambient()))?;
+    if effective & !permitted != 0 || ambient & !permitted != 0 {
+        let reason = "effective and ambient capabilities must be permitted ones";
+        return Err(steps.error("process.capabilities", "set capabilities", reason));
+    }
+
+    // CAP_SETPCAP is needed, so this comes before the uid changes.
+    steps.container(Op::LimitBounding { keep: bounding }, "process.capabilities.bounding");
+    if user.uid() != 0 && permitted != 0 {
+        steps.container(Op::KeepCapabilities, "process.capabilities.permitted");
+    }
+    // Groups before the uid, which takes CAP_SETGID away.
+    let gids = user.additional_gids().clone().unwrap_or_default();
+    if layout.can_set_groups() {
+        steps.container(Op::SetGroups { gids }, "process.user.additionalGids");
+    } else if !gids.is_empty() {
+        let reason = "an ordinary user without subordinate ids can't set groups";
+        let path = "process.user.additionalGids";
+        return Err(steps.error(path, "set supplementary groups", reason));
+    }
+    steps.container(Op::SetGid { gid: user.gid() }, "process.user");
+    steps.container(Op::SetUid { uid: user.uid() }, "process.user");
+    let sets = CapabilitySets { effective, permitted, inheritable: inheritable | ambient };
+    steps.container(Op::SetCapabilities { sets }, "process.capabilities");
+    if ambient != 0 {
+        steps.container(Op::RaiseAmbient { set: ambient }, "process.capabilities.ambient");
+    }
+    Ok(())
+}
+
+/// The last steps, from the target's surroundings to execve.
+pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result<()> {
+    let process = required(steps, spec)?;
+    steps.container(Op::Umask { mask: process.user().umask() }, "process.user.umask");
+    if process.no_new_privileges().unwrap_or(false) {
+        steps.container(Op::NoNewPrivs, "process.noNewPrivileges");
+    }
+    let cwd = process.cwd();
+    if !cwd.is_absolute() {
+        let reason = "the working directory must be an absolute path";
+        return Err(steps.error("process.cwd", "change directory", reason));
+    }
+    if cwd != Path::new("/") {
+        let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
+        steps.container(Op::Chdir { path }, "process.cwd");
+    }
+    steps.container(Op::CloseInherited, "");
+    if options.die_with_parent {
+        // The change of uid and capabilities cleared it.
+        steps.container(Op::DieWithParent, "");
+    }
+    if options.narrate {
+        steps.push(Side::Runtime, Op::Narrate, "", &[]);
+    }
+    if options.init {
+        steps.container(Op::Fork, "");
+    }
+    let controlling_terminal = process.terminal().unwrap_or(false);
+    steps.container(Op::Session { controlling_terminal }, "process.terminal");
+    let exec = exec(steps, process)?;
+    steps.container(Op::Exec(exec), "process.args");
+    Ok(())
+}
+
+fn required<'a>(steps: &Steps, spec: &'a Spec) -> Result<&'a Process> {
+    let missing = || steps.error("process", "read the process", "none is given");
+    spec.process().as_ref().ok_or_else(missing)
+}
+
+fn exec(steps: &Steps, process: &Process) -> Result<Exec> {
+    let args = process.args().as_deref().unwrap_or_default();
+    let Some(program) = args.first().filter(|program| !program.is_empty()) else {
+        return Err(steps.error("process.args", "execute", "no program is named"));
+    };
+    let argv = args
+        .iter()
+        .enumerate()
+        .map(|(i, arg)| steps.c_string(&format!("process.args[{i}]"), arg.as_str()));
+    let env = process.env().as_deref().unwrap_or_default();
+    let envp = env
+        .iter()
+        .enumerate()
+        .map(|(i, entry)| steps.c_string(&format!("process.env[{i}]"), entry.as_str()));
+    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let candidates = candidates(program, path.unwrap_or(DEFAULT_PATH));
+    let candidates = candidates.into_iter().map(|path| steps.c_string("process.args[0]", path));
+    Ok(Exec {
+        candidates: candidates.collect::<Result<_>>()?,
+        argv: argv.collect::<Result<_>>()?,
+        envp: envp.collect::<Result<_>>()?,
+    })
+}
+
+/// The search of execvp(3), spelt out: the container's PATH, not the host's.
+fn candidates(program: &str, path: &str) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    let dirs = path.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
+    dirs.map(|dir| format!("{}/{program}", dir.trim_end_matches('/'))).collect()
+}
+
+/// A capability as a bit, by its number in linux/capability.h.
+fn bit(steps: &Steps, capability: oci_spec::runtime::Capability) -> Result<u64> {
+    let name = format!("CAP_{capability}");
+    let unknown = |_| {
+        let reason = format!("{name} has no number here");
+        steps.error("process.capabilities", "set capabilities", reason)
+    };
+    Ok(1 << name.parse::<caps::Capability>().map_err(unknown)?.index())
+}
+
+fn resource(kind: PosixRlimitType) -> Resource {
+    match kind {
+        PosixRlimitType::RlimitCpu => Resource::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => Resource::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => Resource::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => Resource::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => Resource::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => Resource::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => Resource::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => Resource::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => Resource::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => Resource::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => Resource::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => Resource::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => Resource::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => Resource::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => Resource::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => Resource::RLIMIT_RTTIME,
+    }
+}

@@ -1,0 +1,358 @@
+//! Every operation in words: what it does, and what that is for.
+//!
+//! `plan`, `--explain`, `--trace` and the errors all take their words from here.
+
+use std::fmt;
+
+use nix::sched::CloneFlags;
+
+use super::op::{Attributes, Bind, Exec, IdMap, IdRange, Mapper, NewMount, Op};
+use super::{Plan, Side, Step};
+
+/// `MOUNT_ATTR_*` of mount_setattr(2) and the fstab word for each.
+const ATTRIBUTE_WORDS: &[(u64, &str)] = &[
+    (libc::MOUNT_ATTR_RDONLY, "ro"),
+    (libc::MOUNT_ATTR_NOSUID, "nosuid"),
+    (libc::MOUNT_ATTR_NODEV, "nodev"),
+    (libc::MOUNT_ATTR_NOEXEC, "noexec"),
+];
+
+/// Namespace flags by the name that `lsns` and /proc/PID/ns give them.
+pub(crate) const NAMESPACE_WORDS: &[(CloneFlags, &str)] = &[
+    (CloneFlags::CLONE_NEWUSER, "user"),
+    (CloneFlags::CLONE_NEWPID, "pid"),
+    (CloneFlags::CLONE_NEWNET, "net"),
+    (CloneFlags::CLONE_NEWIPC, "ipc"),
+    (CloneFlags::CLONE_NEWNS, "mnt"),
+    (CloneFlags::CLONE_NEWUTS, "uts"),
+    (CloneFlags::CLONE_NEWCGROUP, "cgroup"),
+];
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::CreateCgroup { dir } => write!(f, "create cgroup {}", text(dir)),
+            Op::WriteCgroup { file, value } => write!(f, "write {value:?} to {}", text(file)),
+            Op::Clone { namespaces, cgroup } => {
+                write!(f, "clone3 into new namespaces: {}", namespace_words(*namespaces))?;
+                match cgroup {
+                    Some(dir) => write!(f, "; into cgroup {}", text(dir)),
+                    None => Ok(()),
+                }
+            }
+            Op::MapIds { map, ranges, by } => {
+                let by = match by {
+                    Mapper::Runtime => String::new(),
+                    Mapper::Tool => format!(" with {}", map.tool()),
+                };
+                write!(f, "map {}{by}: {}", map.words(), range_words(ranges))
+            }
+            Op::Narrate => f.write_str("let the reader catch up"),
+            Op::MapOwnId { map, line } => write!(f, "map {}: {line}", map.words()),
+            Op::Stdio => f.write_str("connect standard input, output and error"),
+            Op::DieWithParent => f.write_str("die with the runtime"),
+            Op::Undumpable => f.write_str("close /proc/PID of this process to others"),
+            Op::JoinCgroup { tasks } => write!(f, "join cgroup {}", text(tasks)),
+            Op::Unshare { namespaces } => {
+                write!(f, "unshare namespaces: {}", namespace_words(*namespaces))
+            }
+            Op::LoopbackUp => f.write_str("bring up lo"),
+            Op::PrivateMounts => f.write_str("make all mounts private"),
+            Op::BindRootfs { path } => write!(f, "open the root filesystem {}", text(path)),
+            Op::OverlayRootfs { path, .. } => {
+                write!(f, "open the root filesystem {} below a throw-away overlay", text(path))
+            }
+            Op::Mount(mount) => mount.fmt(f),
+            Op::Bind(bind) => bind.fmt(f),
+            Op::Remount { target, set } => {
+                write!(f, "remount {} ({})", text(target), attribute_words(*set, 0))
+            }
+            Op::Device { path, major, minor, mode } => {
+                write!(f, "make device {} (character {major}:{minor}, mode {mode:04o})", text(path))
+            }
+            Op::Symlink { path, target } => {
+                write!(f, "link {} to {}", text(path), text(target))
+            }
+            Op::Console { .. } => f.write_str("open a pty on /dev/console"),
+            Op::Mask { path } => write!(f, "mask {}", text(path)),
+            Op::ReadonlyPath { path } => write!(f, "make {} read-only", text(path)),
+            Op::MakeDir { path } => write!(f, "make directory {}", text(path)),
+            Op::ReadonlyRootfs => f.write_str("make the root filesystem read-only"),
+            Op::PivotRoot => f.write_str("pivot_root into the root filesystem"),
+            Op::Hostname { name } => write!(f, "set hostname {name}"),
+            Op::Rlimit { resource, soft, hard } => {
+                write!(f, "limit {resource:?} to {}:{}", limit(*soft), limit(*hard))
+            }
+            Op::LimitBounding { keep } => {
+                write!(f, "limit the bounding set to {} capabilities", keep.count_ones())
+            }
+            Op::KeepCapabilities => f.write_str("keep capabilities over the change of uid"),
+            Op::SetGroups { gids } => write!(f, "set supplementary groups {gids:?}"),
+            Op::SetGid { gid } => write!(f, "set gid {gid}"),
+            Op::SetUid { uid } => write!(f, "set uid {uid}"),
+            Op::SetCapabilities { sets } => {
+                let [effective, permitted, inheritable] =
+                    [sets.effective, sets.permitted, sets.inheritable].map(u64::count_ones);
+                write!(
+                    f,
+                    "set capabilities: {effective} effective, {permitted} permitted, \
+                     {inheritable} inheritable"
+                )
+            }
+            Op::RaiseAmbient { set } => {
+                write!(f, "raise {} ambient capabilities", set.count_ones())
+            }
+            Op::Umask { mask: Some(mask) } => write!(f, "set umask {mask:04o}"),
+            Op::Umask { mask: None } => f.write_str("set umask back to the caller's"),
+            Op::NoNewPrivs => f.write_str("set no_new_privs"),
+            Op::Chdir { path } => write!(f, "change directory to {}", text(path)),
+            Op::CloseInherited => f.write_str("mark inherited descriptors close-on-exec"),
+            Op::Fork => f.write_str("fork: stay behind as init (PID 1)"),
+            Op::Session { controlling_terminal } => f.write_str(match controlling_terminal {
+                true => "start a session with the pty as controlling terminal",
+                false => "start a session",
+            }),
+            Op::Exec(exec) => write!(f, "execute {}", exec.program()),
+        }
+    }
+}
+
+impl Op {
+    /// What the operation isolates or protects, for a reader new to containers.
+    pub fn purpose(&self) -> &'static str {
+        match self {
+            Op::CreateCgroup { .. } => {
+                "a group of processes that the kernel counts and limits together"
+            }
+            Op::WriteCgroup { .. } => "the kernel holds the whole group to this setting",
+            Op::Clone { .. } => {
+                "a new process that sees its own pids, network, IPC, mounts and host name"
+            }
+            Op::MapIds { .. } | Op::MapOwnId { .. } => "root inside is an ordinary user outside",
+            Op::Narrate => "this list comes before the target's own output",
+            Op::Stdio => "the target reads and writes where the caller says",
+            Op::DieWithParent => "nothing stays behind when minirun is killed",
+            Op::Undumpable => {
+                "the target can't look into init or reach the host's binary through it"
+            }
+            Op::JoinCgroup { .. } => "the limits hold before anything of the container runs",
+            Op::Unshare { .. } => "the container's own cgroup looks like the root of all",
+            Op::LoopbackUp => "127.0.0.1 works inside, and leads nowhere else",
+            Op::PrivateMounts => "no mount made here shows up on the host, nor the other way round",
+            Op::BindRootfs { .. } => "pivot_root needs a mount, not just a directory",
+            Op::OverlayRootfs { .. } => "writes go to memory, the directory stays as it is",
+            Op::Mount(mount) => mount.purpose(),
+            Op::Bind(_) => "a piece of the host, only as far as the options say",
+            Op::Remount { .. } => "what is mounted here can't be changed from inside",
+            Op::Device { .. } => "a device without secrets; the host's disks have no node here",
+            Op::Symlink { .. } => "a name that programs expect",
+            Op::Console { .. } => {
+                "the target gets a terminal of its own, the host's stays out of reach"
+            }
+            Op::Mask { .. } => "the host's kernel would show or risk too much here",
+            Op::ReadonlyPath { .. } => {
+                "this belongs to the whole machine and can't be changed from inside"
+            }
+            Op::MakeDir { .. } => "the target starts in it",
+            Op::ReadonlyRootfs => "the target can't change its own system",
+            Op::PivotRoot => "the host's file system is gone: there is no path back to it",
+            Op::Hostname { .. } => "the host's own name stays as it is",
+            Op::Rlimit { .. } => "a limit for each single process",
+            Op::LimitBounding { .. } => "no program can ever get the other capabilities back",
+            Op::KeepCapabilities => "the next step would clear them",
+            Op::SetGroups { .. } => "the caller's groups give no rights inside",
+            Op::SetGid { .. } | Op::SetUid { .. } => "who the target is",
+            Op::SetCapabilities { .. } => "root's power in pieces: only these are left",
+            Op::RaiseAmbient { .. } => "a target that isn't root keeps them over execve",
+            Op::Umask { .. } => "which permissions new files don't get",
+            Op::NoNewPrivs => "set-uid programs inside give nothing",
+            Op::Chdir { .. } => "where the target starts",
+            Op::CloseInherited => "no descriptor of the host leaks in",
+            Op::Fork => "init forwards signals, reaps orphans, and ends with the target",
+            Op::Session { .. } => "Ctrl-C and job control reach the target and nobody else",
+            Op::Exec(_) => "the program itself, from here on",
+        }
+    }
+
+    /// The short kind of the operation, for JSON and traces: `mount`, `pivot_root` …
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Op::CreateCgroup { .. } => "create_cgroup",
+            Op::WriteCgroup { .. } => "write_cgroup",
+            Op::Clone { .. } => "clone3",
+            Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
+            Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
+            Op::Narrate => "narrate",
+            Op::Stdio => "stdio",
+            Op::DieWithParent => "die_with_parent",
+            Op::Undumpable => "undumpable",
+            Op::JoinCgroup { .. } => "join_cgroup",
+            Op::Unshare { .. } => "unshare",
+            Op::LoopbackUp => "loopback",
+            Op::PrivateMounts => "private_mounts",
+            Op::BindRootfs { .. } => "rootfs",
+            Op::OverlayRootfs { .. } => "overlay",
+            Op::Mount(_) => "mount",
+            Op::Bind(_) => "bind",
+            Op::Remount { .. } => "remount",
+            Op::Device { .. } => "device",
+            Op::Symlink { .. } => "symlink",
+            Op::Console { .. } => "console",
+            Op::Mask { .. } => "mask",
+            Op::ReadonlyPath { .. } => "readonly_path",
+            Op::MakeDir { .. } => "mkdir",
+            Op::ReadonlyRootfs => "readonly_rootfs",
+            Op::PivotRoot => "pivot_root",
+            Op::Hostname { .. } => "hostname",
+            Op::Rlimit { .. } => "rlimit",
+            Op::LimitBounding { .. } => "bounding_set",
+            Op::KeepCapabilities => "keep_capabilities",
+            Op::SetGroups { .. } => "setgroups",
+            Op::SetGid { .. } => "setgid",
+            Op::SetUid { .. } => "setuid",
+            Op::SetCapabilities { .. } => "capset",
+            Op::RaiseAmbient { .. } => "ambient",
+            Op::Umask { .. } => "umask",
+            Op::NoNewPrivs => "no_new_privs",
+            Op::Chdir { .. } => "chdir",
+            Op::CloseInherited => "close_range",
+            Op::Fork => "fork",
+            Op::Session { .. } => "setsid",
+            Op::Exec(_) => "execve",
+        }
+    }
+}
+
+impl fmt::Display for NewMount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mount {} on {}", text(&self.fstype), text(&self.target))?;
+        let flags = super::mount_options::flag_words(self.flags);
+        let options: Vec<&str> = flags
+            .into_iter()
+            .chain(self.data.to_str().ok().filter(|data| !data.is_empty()))
+            .collect();
+        if options.is_empty() { Ok(()) } else { write!(f, " ({})", options.join(",")) }
+    }
+}
+
+impl NewMount {
+    fn purpose(&self) -> &'static str {
+        match self.fstype.to_bytes() {
+            b"proc" => "a fresh /proc that knows only the processes of the new pid namespace",
+            b"sysfs" => "the network devices in it are those of the new network namespace",
+            b"devpts" => "terminals of its own, numbered from 0",
+            b"mqueue" => "POSIX message queues of the new IPC namespace",
+            b"cgroup" | b"cgroup2" => "the container sees its own cgroups",
+            _ => "memory that nobody else sees, gone with the container",
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bind {} on {}", text(&self.source), text(&self.target))?;
+        let Attributes { set, clear } = self.attributes;
+        let recursive = self.recursive_attributes;
+        let words = attribute_words(set | recursive.set, clear | recursive.clear);
+        if words.is_empty() { Ok(()) } else { write!(f, " ({words})") }
+    }
+}
+
+impl Exec {
+    /// The program as its caller named it.
+    pub fn program(&self) -> String {
+        self.argv.first().map_or_else(String::new, |program| text(program))
+    }
+}
+
+impl IdMap {
+    /// `uids` or `gids`.
+    fn words(self) -> &'static str {
+        match self {
+            IdMap::Uid => "uids",
+            IdMap::Gid => "gids",
+        }
+    }
+
+    /// The set-uid program that maps ranges for ordinary users.
+    pub fn tool(self) -> &'static str {
+        match self {
+            IdMap::Uid => "newuidmap",
+            IdMap::Gid => "newgidmap",
+        }
+    }
+}
+
+impl Side {
+    /// `runtime` or `container`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Side::Runtime => "runtime",
+            Side::Container => "container",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.op.fmt(f)?;
+        if self.place.is_empty() { Ok(()) } else { write!(f, " [{}]", self.place) }
+    }
+}
+
+/// The plan as text, a step a line: number, side, what, and where it came from.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:>3}  {:9}  {step}", number + 1, step.side.words())?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The plan as JSON: an array of objects with `side`, `kind`, `what`,
+    /// `purpose`, `place` (may be empty) and `tolerates` (errno names).
+    pub fn to_json(&self) -> serde_json::Value {
+        let step = |step: &Step| {
+            serde_json::json!({
+                "side": step.side.words(),
+                "kind": step.op.kind(),
+                "what": step.op.to_string(),
+                "purpose": step.op.purpose(),
+                "place": step.place,
+                "tolerates": step.tolerates.iter().map(|e| format!("{e:?}")).collect::<Vec<_>>(),
+            })
+        };
+        self.steps.iter().map(step).collect()
+    }
+}
+
+fn text(path: &std::ffi::CStr) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn limit(value: u64) -> String {
+    if value == libc::RLIM_INFINITY { "unlimited".to_owned() } else { value.to_string() }
+}
+
+fn namespace_words(namespaces: CloneFlags) -> String {
+    let words: Vec<_> = NAMESPACE_WORDS
+        .iter()
+        .filter(|(flag, _)| namespaces.contains(*flag))
+        .map(|(_, word)| *word)
+        .collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+}
+
+fn range_words(ranges: &[IdRange]) -> String {
+    let words = ranges.iter().map(|r| format!("{} is {} (x{})", r.container, r.host, r.size));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn attribute_words(set: u64, clear: u64) -> String {
+    let on = ATTRIBUTE_WORDS.iter().filter(|(bit, _)| set & bit != 0).map(|(_, w)| (*w).to_owned());
+    let off =
+        ATTRIBUTE_WORDS.iter().filter(|(bit, _)| clear & bit != 0).map(|(_, w)| format!("not {w}"));
+    on.chain(off).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,282 @@
+//! Processes: clone3, fork, execve, wait, exit and pidfds.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::{Errno, Result, syscall};
+
+/// `CLONE_INTO_CGROUP` of linux/sched.h, which doesn't fit libc's type for it.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// A child made by [`clone3`]: its pid in the caller's pid namespace, and a
+/// pidfd, which can't come to mean another process when the pid is reused.
+#[derive(Debug)]
+pub struct Cloned {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+/// Clones this process into new `namespaces` and runs `child` there.
+///
+/// Memory is copied, not shared (no `CLONE_VM`). The child starts with a copy
+/// of the calling thread alone, so a lock that another thread holds stays
+/// locked for ever in it: `child` must neither allocate nor take a lock.
+/// What it returns becomes the exit status of the process.
+///
+/// `cgroup` is a cgroup v2 directory to be born in (`CLONE_INTO_CGROUP`).
+/// The raw call is used on purpose: the C library's `fork` runs at-fork
+/// handlers and takes the allocator's locks. See clone(2).
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_ADMIN or a new user namespace, `ENOSPC` when a
+/// limit on namespaces is reached, `EAGAIN` or `EBUSY` from process and cgroup limits.
+pub fn clone3(
+    namespaces: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: &mut dyn FnMut() -> i32,
+) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let mut args = clone_args(libc::SIGCHLD);
+    args.flags = namespaces.bits() as u32 as u64 | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    let Some(pid) = raw_clone3(&mut args)? else {
+        exit(child());
+    };
+    // SAFETY: clone3 stored a new descriptor in `pidfd`, and nobody else owns it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned { pid, pidfd })
+}
+
+/// Forks; `None` in the child, the child's pid in the parent.
+///
+/// The same rule holds as for [`clone3`]: the child neither allocates nor locks.
+/// `exit_signal` is sent to the parent when the child ends; without one the
+/// child is waited for with [`wait_silent`] only.
+///
+/// # Errors
+/// `EAGAIN` when a limit on processes is reached (RLIMIT_NPROC, pids.max).
+pub fn fork(exit_signal: Option<Signal>) -> Result<Option<Pid>> {
+    raw_clone3(&mut clone_args(exit_signal.map_or(0, |s| s as i32)))
+}
+
+fn clone_args(exit_signal: i32) -> libc::clone_args {
+    // SAFETY: clone_args is plain integers, for which all zeroes is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.exit_signal = exit_signal as u64;
+    args
+}
+
+fn raw_clone3(args: &mut libc::clone_args) -> Result<Option<Pid>> {
+    let size = size_of::<libc::clone_args>();
+    // SAFETY: `args` is valid for its size, the flags that callers can set hold no
+    // CLONE_VM, so the child has its own copy of the stack it returns on.
+    let pid = unsafe {
+        syscall(libc::SYS_clone3, [(args as *mut libc::clone_args) as u64, size as u64, 0, 0, 0, 0])
+    }?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid as i32)))
+}
+
+/// Ends the process at once: no destructors, no at-exit handlers (see _exit(2)).
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit takes any integer and doesn't return.
+    unsafe { libc::_exit(status) }
+}
+
+/// A list of strings in the shape that execve(2) wants: pointers, then null.
+///
+/// Made before `clone3`, because it allocates.
+#[derive(Debug)]
+pub struct PointerArray<'a> {
+    pointers: Vec<*const libc::c_char>,
+    strings: std::marker::PhantomData<&'a CStr>,
+}
+
+impl<'a> PointerArray<'a> {
+    /// Collects the strings' addresses; the strings stay borrowed.
+    pub fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
+        let pointers = strings.map(CStr::as_ptr).chain(std::iter::once(std::ptr::null()));
+        PointerArray { pointers: pointers.collect(), strings: std::marker::PhantomData }
+    }
+}
+
+/// Replaces the program of this process; returns only when that failed.
+///
+/// # Errors
+/// See execve(2): `ENOENT` no such file or interpreter, `EACCES` not executable,
+/// `ENOEXEC` not a program format, and others.
+pub fn execve(path: &CStr, argv: &PointerArray<'_>, envp: &PointerArray<'_>) -> Errno {
+    // SAFETY: both arrays end in null and their strings live as long as the borrow.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2)).
+///
+/// # Errors
+/// `ENOSYS` or `EINVAL` before Linux 5.11.
+pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor, whoever owns it, runs `rest` and exits with what it returns.
+///
+/// For a process that stays behind and must not keep pipes of others open. `rest`
+/// must not use a descriptor that was opened before.
+pub fn exit_without_descriptors(rest: impl FnOnce() -> i32) -> ! {
+    // No owner of a closed descriptor lives on: this function doesn't return, and
+    // `exit` runs no destructors. EINVAL is impossible for this range.
+    let _ = close_range(0, 0);
+    exit(rest())
+}
+
+fn close_range(first: RawFd, flags: u32) -> Result<()> {
+    // SAFETY: close_range takes no pointers; closing is vouched for by the public callers.
+    unsafe {
+        syscall(
+            libc::SYS_close_range,
+            [first as u64, libc::c_uint::MAX as u64, flags as u64, 0, 0, 0],
+        )
+    }?;
+    Ok(())
+}
+
+/// Sends `signal` to the process behind a pidfd (pidfd_send_signal(2)).
+///
+/// # Errors
+/// `ESRCH` when the process has ended, `EPERM` when it belongs to somebody else.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: the third argument may be null; the call then makes up the siginfo itself.
+    unsafe {
+        syscall(libc::SYS_pidfd_send_signal, [pidfd.as_raw_fd() as u64, signal as u64, 0, 0, 0, 0])
+    }?;
+    Ok(())
+}
+
+/// What a process and the children that it waited for have used (getrusage(2)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time spent in user mode.
+    pub user: Duration,
+    /// Time spent in the kernel.
+    pub system: Duration,
+    /// The largest resident set of any one of the processes, in bytes.
+    pub max_resident: u64,
+}
+
+/// Waits for a child; gives its raw wait status (see wait(2)) and its usage.
+///
+/// With `block` false, `None` says that the child hasn't ended yet.
+///
+/// # Errors
+/// `ECHILD` when there is no such child, or when somebody else reaped it.
+pub fn wait4(pid: Pid, block: bool) -> Result<Option<(i32, Usage)>> {
+    let mut status = 0;
+    // SAFETY: rusage is plain integers, for which all zeroes is a valid value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let flags = if block { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: both pointers are to live locals of the right type.
+        let answer = unsafe { libc::wait4(pid.as_raw(), &mut status, flags, &mut usage) };
+        match Errno::result(answer) {
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let time = |t: libc::timeval| {
+        Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64)
+    };
+    let usage = Usage {
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+        max_resident: usage.ru_maxrss as u64 * 1024,
+    };
+    Ok(Some((status, usage)))
+}
+
+/// Waits for a child that was forked without an exit signal.
+///
+/// # Errors
+/// `ECHILD` when there is no such child.
+pub fn wait_silent(pid: Pid) -> Result<()> {
+    // SAFETY: a null status pointer is allowed; __WALL also finds children without a signal.
+    let wait = || unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), libc::__WALL) };
+    loop {
+        match Errno::result(wait()) {
+            Err(Errno::EINTR) => continue,
+            answer => return answer.map(drop),
+        }
+    }
+}
+
+/// Reaps any child that has ended: its pid and raw wait status, or `None` when
+/// none has ended.
+///
+/// # Errors
+/// `ECHILD` when there are no children at all.
+pub fn reap_any() -> Result<Option<(Pid, i32)>> {
+    let mut status = 0;
+    // SAFETY: the status pointer is to a live local.
+    let pid =
+        Errno::result(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) })?;
+    Ok((pid != 0).then_some((Pid::from_raw(pid), status)))
+}
+
+/// Makes `fd` the descriptor `number`, closing what was open there (dup2(2)).
+///
+/// The copy isn't close-on-exec, also when `fd` is that number already.
+///
+/// # Errors
+/// `EBADF` when `number` is out of range.
+pub fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: F_SETFD takes an integer; the descriptor is borrowed and so open.
+        return Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: dup2 takes integers; callers replace only the standard descriptors 0 to 2,
+    // which no OwnedFd of this crate holds.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
+}
+
+/// Closes a descriptor that this process inherited over [`clone3`] or [`fork`] and
+/// that nobody in it will use or close.
+pub fn close_inherited(fd: RawFd) {
+    // SAFETY: close takes an integer; in the child of a clone the owner of `fd` is never
+    // dropped, since the child only ends by `exit` or execve.
+    unsafe { libc::close(fd) };
+}
+
+/// Closes every descriptor but one, runs `rest` with it, and exits with what it returns.
+///
+/// For a forked process that must not keep other people's pipes open.
+pub fn keep_only(fd: BorrowedFd<'_>, rest: impl FnOnce(BorrowedFd<'_>) -> i32) -> ! {
+    let number = fd.as_raw_fd();
+    // SAFETY: close_range takes integers; as for `exit_without_descriptors`, no owner of a
+    // closed descriptor lives on.
+    unsafe {
+        if number > 0 {
+            libc::syscall(libc::SYS_close_range, 0, number - 1, 0);
+        }
+        libc::syscall(libc::SYS_close_range, number + 1, libc::c_uint::MAX, 0);
+    }
+    exit(rest(fd))
+}
+
+/// Removes an empty directory, or a cgroup without processes (rmdir(2)).
+///
+/// # Errors
+/// `EBUSY` when a cgroup still has processes, `ENOENT` when it is gone already.
+pub fn rmdir(path: &CStr) -> Result<()> {
+    // SAFETY: the path is a C string that outlives the call.
+    Errno::result(unsafe { libc::rmdir(path.as_ptr()) }).map(drop)
+}

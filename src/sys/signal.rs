@@ -1,0 +1,139 @@
+//! Signals: blocking, waiting for and resetting them.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{Errno, Result};
+
+/// The highest signal number, real-time signals included (signal(7)).
+pub const LAST_SIGNAL: i32 = 64;
+
+/// A signal mask as it was before [`block_all`].
+#[derive(Clone, Copy)]
+pub struct SavedMask(libc::sigset_t);
+
+/// Blocks every signal that can be blocked, for the calling thread.
+pub fn block_all() -> SavedMask {
+    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: pthread_sigmask reads a full set and writes the old one; with SIG_SETMASK
+    // and valid pointers it can't fail.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, &full_set(), old.as_mut_ptr());
+        SavedMask(old.assume_init())
+    }
+}
+
+/// Puts a mask back as it was.
+pub fn restore(saved: &SavedMask) {
+    // SAFETY: the set was filled by pthread_sigmask; a null old set is allowed.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &saved.0, std::ptr::null_mut()) };
+}
+
+fn full_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the whole set.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+/// Gives every signal its default action and unblocks all of them, so that a
+/// program starts with neither handlers' leftovers nor ignored signals
+/// (Rust's own runtime ignores SIGPIPE).
+pub fn reset_all() {
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: SIG_DFL is valid for every signal; SIGKILL, SIGSTOP and the C library's
+        // own two answer EINVAL, which is as good.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut empty = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set; pthread_sigmask can't fail on it.
+    unsafe {
+        libc::sigemptyset(empty.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, empty.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Waits until a blocked signal is pending, takes it, and gives its number.
+pub fn wait_for_any() -> i32 {
+    loop {
+        // SAFETY: a full set, and no siginfo wanted.
+        let signal = unsafe { libc::sigwaitinfo(&full_set(), std::ptr::null_mut()) };
+        if signal > 0 {
+            return signal;
+        }
+    }
+}
+
+/// Signals that are taken from a descriptor instead of interrupting (signalfd(2)).
+///
+/// The calling thread has them blocked for as long as this lives.
+pub struct SignalQueue {
+    fd: OwnedFd,
+    before: SavedMask,
+}
+
+impl SignalQueue {
+    /// Blocks the signals for which `take` says so, and opens the queue.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` when descriptors run out.
+    pub fn new(take: impl Fn(i32) -> bool) -> Result<Self> {
+        let mut set = MaybeUninit::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the sets are initialised by sigemptyset and pthread_sigmask, which can't
+        // fail with valid pointers; sigaddset refuses numbers that it doesn't like.
+        let set = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in (1..=LAST_SIGNAL).filter(|signal| take(*signal)) {
+                libc::sigaddset(set.as_mut_ptr(), signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
+            set.assume_init()
+        };
+        // SAFETY: filled by pthread_sigmask above.
+        let before = SavedMask(unsafe { before.assume_init() });
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: the set is initialised; -1 asks for a new descriptor.
+        match Errno::result(unsafe { libc::signalfd(-1, &set, flags) }) {
+            // SAFETY: a new descriptor that nobody else owns.
+            Ok(fd) => Ok(SignalQueue { fd: unsafe { OwnedFd::from_raw_fd(fd) }, before }),
+            Err(errno) => {
+                restore(&before);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Takes the next pending signal, if there is one.
+    pub fn next(&self) -> Option<i32> {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer has the size that is given.
+        let count = unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        // SAFETY: a read from a signalfd fills the structure whole or not at all.
+        (count == size as isize).then(|| unsafe { info.assume_init() }.ssi_signo as i32)
+    }
+}
+
+impl AsFd for SignalQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for SignalQueue {
+    fn drop(&mut self) {
+        restore(&self.before);
+    }
+}
+
+/// Sends a signal to one process (kill(2)).
+///
+/// # Errors
+/// `ESRCH` when it is gone, `EPERM` when it isn't ours to signal.
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: integers only.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
