@@ -46,6 +46,7 @@ pub mod plan;
 mod sys;
 mod trace;
 
+pub use attach::Signals;
 pub use command::{Child, Command, Container, ExitStatus, Network, Output, Stdio, UserNamespace};
 pub use error::{Error, Result};
 pub use launch::{Entry, Journal};

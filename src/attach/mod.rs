@@ -71,13 +71,22 @@ impl Deadline {
     }
 }
 
-/// Collects this process's signals, to be passed on.
+/// This process's signals, collected to be passed on to a container.
 ///
-/// # Errors
-/// When descriptors run out.
-pub(crate) fn signals() -> Result<SignalQueue> {
-    SignalQueue::new(|signal| !KEPT.contains(&signal))
-        .map_err(|errno| Error::system("collect signals", errno))
+/// Make it before the container, so that none is lost in between; the calling thread has
+/// the signals blocked for as long as it lives.
+pub struct Signals(SignalQueue);
+
+impl Signals {
+    /// Begins to collect every signal that can be passed on.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    pub fn collect() -> Result<Self> {
+        SignalQueue::new(|signal| !KEPT.contains(&signal))
+            .map(Signals)
+            .map_err(|errno| Error::system("collect signals", errno))
+    }
 }
 
 /// Returns when the container's first process has ended; it is not reaped yet.
@@ -86,7 +95,7 @@ pub(crate) fn signals() -> Result<SignalQueue> {
 /// When the terminal can't be set up, or poll(2) fails.
 pub(crate) fn until_end(
     init: &Cloned,
-    signals: Option<&SignalQueue>,
+    signals: Option<&Signals>,
     console: Option<BorrowedFd<'_>>,
     deadline: &mut Deadline,
 ) -> Result<()> {
@@ -101,7 +110,8 @@ pub(crate) fn until_end(
             let _ = send(signal);
         }
         let (ended, signalled) = wait_for_news(init, signals, terminal.as_ref(), deadline)?;
-        while let Some(signal) = signals.filter(|_| signalled).and_then(SignalQueue::next) {
+        while let Some(signal) = signals.filter(|_| signalled).and_then(|signals| signals.0.next())
+        {
             match (&terminal, signal) {
                 (Some(terminal), libc::SIGWINCH) => terminal.resize(),
                 // Ctrl-Z without a pty: the shell must see this process stop.
@@ -125,13 +135,13 @@ pub(crate) fn until_end(
 /// there are signals.
 fn wait_for_news(
     init: &Cloned,
-    signals: Option<&SignalQueue>,
+    signals: Option<&Signals>,
     terminal: Option<&Terminal<'_>>,
     deadline: &Deadline,
 ) -> Result<(bool, bool)> {
     let mut fds = vec![PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN)];
     if let Some(signals) = signals {
-        fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        fds.push(PollFd::new(signals.0.as_fd(), PollFlags::POLLIN));
     }
     let mut timeout = deadline.poll_timeout();
     if let Some(terminal) = terminal {

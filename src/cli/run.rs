@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Args;
 use minirun::background::{self, Background};
 use minirun::plan::op::TerminalSize;
-use minirun::{Child, Command, Error, Stdio};
+use minirun::{Child, Command, Error, Signals, Stdio};
 
 use super::settings::Settings;
 
@@ -56,12 +56,13 @@ impl Run {
         if self.detach {
             return self.detached(&command, trace, report);
         }
+        let signals = Signals::collect()?;
         let mut child = self.start(&command, trace.as_ref())?;
         if !child.plan().has_console() {
             // They are the target's now.
             background::release_stdio(&[0, 1])?;
         }
-        finish(&mut child, report)
+        finish(&mut child, &signals, report)
     }
 
     /// The runtime goes into the background with all its duties, so timeouts, reports and
@@ -80,12 +81,13 @@ impl Run {
             }
             Background::Runtime(caller) => caller,
         };
+        let signals = Signals::collect()?;
         match self.start(command, trace.as_ref()) {
             Ok(mut child) => {
                 super::print(&format!("{}\n", child.name()))?;
                 background::release_stdio(&[0, 1, 2])?;
                 caller.tell(0);
-                finish(&mut child, report)
+                finish(&mut child, &signals, report)
             }
             Err(error) => {
                 let status = error.exit_code();
@@ -145,8 +147,8 @@ impl Run {
     }
 }
 
-fn finish(child: &mut Child, report: Option<ResultFile>) -> Result<u8, Error> {
-    let status = child.attach()?;
+fn finish(child: &mut Child, signals: &Signals, report: Option<ResultFile>) -> Result<u8, Error> {
+    let status = child.attach(signals)?;
     if let (Some(file), Some(report)) = (report, child.report()) {
         file.write(&report.to_json())?;
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::Command;
-use crate::attach::{self, Deadline};
+use crate::attach::{self, Deadline, Signals};
 use crate::cgroup::Stats;
 use crate::error::{Error, Result};
 use crate::init::exit_code;
@@ -154,17 +154,16 @@ impl Child {
         self.reap()
     }
 
-    /// Stands in for the target at the caller's terminal: passes on every signal that this
-    /// process gets, connects the target's pty (if it has one) with standard input and
+    /// Stands in for the target at the caller's terminal: passes on every signal that was
+    /// collected and comes in, connects the target's pty (if it has one) with standard input and
     /// output, and waits. The terminal is as it was when this returns.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub fn attach(&mut self) -> Result<ExitStatus> {
+    pub fn attach(&mut self, signals: &Signals) -> Result<ExitStatus> {
         if self.ended.is_none() {
-            let signals = attach::signals()?;
             let console = self.running.console.as_ref().map(AsFd::as_fd);
-            attach::until_end(&self.running.init, Some(&signals), console, &mut self.deadline)?;
+            attach::until_end(&self.running.init, Some(signals), console, &mut self.deadline)?;
         }
         self.reap()
     }

@@ -374,13 +374,13 @@ impl Command {
     /// As [`spec`](Self::spec); what can be known only from the root filesystem isn't
     /// looked at.
     pub fn plan(&self) -> Result<Plan> {
-        Ok(self.named_plan()?.1)
+        Ok(self.plan_on(&Host::read()?)?.1)
     }
 
-    fn named_plan(&self) -> Result<(String, Plan)> {
-        let host = Host::read()?;
-        let (spec, options) = spec::build(self, &host)?;
-        let plan = Plan::new(&spec, &options, &host)?;
+    /// The container's name and steps on a given host.
+    pub(crate) fn plan_on(&self, host: &Host) -> Result<(String, Plan)> {
+        let (spec, options) = spec::build(self, host)?;
+        let plan = Plan::new(&spec, &options, host)?;
         Ok((options.name, plan))
     }
 
@@ -389,26 +389,15 @@ impl Command {
     /// # Errors
     /// The step that failed, named with its place and errno. Nothing is left behind.
     pub fn spawn(&self) -> Result<Child> {
-        let (name, plan) = self.named_plan()?;
+        let (name, plan) = self.plan_on(&Host::read()?)?;
         let (stdin, in_end) = self.stdin.open(true)?;
         let (stdout, out_end) = self.stdout.open(false)?;
         let (stderr, err_end) = self.stderr.open(false)?;
-        let mut narrated = false;
-        let mut narrate = |plan: &Plan, journal: &launch::Journal| {
-            narrated = true;
-            trace::narrate(plan, journal);
-        };
+        let mut narrate = |plan: &Plan, journal: &launch::Journal| trace::narrate(plan, journal);
         let narrator: Option<launch::Narrator<'_>> =
             if self.explain { Some(&mut narrate) } else { None };
-        match launch::launch(&plan, &[stdin, stdout, stderr], narrator) {
-            Ok(running) => Ok(Child::new(self, name, plan, running, [in_end, out_end, err_end])),
-            Err((error, journal)) => {
-                if let (true, false, Some(journal)) = (self.explain, narrated, journal) {
-                    trace::narrate(&plan, &journal);
-                }
-                Err(error)
-            }
-        }
+        let running = launch::launch(&plan, &[stdin, stdout, stderr], narrator)?;
+        Ok(Child::new(self, name, plan, running, [in_end, out_end, err_end]))
     }
 
     /// Runs the program to its end.

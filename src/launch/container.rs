@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, sethostname, setsid, write};
+use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::journal::Journal;
 use super::{CONSOLE, DONE, Ready, inside, mounts};
@@ -216,11 +216,21 @@ impl<'a> Container<'a> {
     fn exec(&self, candidates: &[std::ffi::CString]) -> Errno {
         sys::signal::reset_all();
         let mut failure = Errno::ENOENT;
-        for path in candidates {
+        for (index, path) in candidates.iter().enumerate() {
             match sys::process::execve(path, &self.ready.argv, &self.ready.envp) {
-                Errno::ENOENT | Errno::ENOTDIR => {}
-                Errno::EACCES => failure = Errno::EACCES,
-                errno => return errno,
+                // The file may exist and its interpreter not; from here it can be told apart.
+                Errno::ENOENT | Errno::ENOTDIR => {
+                    if access(path.as_c_str(), AccessFlags::F_OK).is_ok() {
+                        self.journal.found_program(index);
+                    }
+                }
+                errno => {
+                    self.journal.found_program(index);
+                    failure = errno;
+                    if errno != Errno::EACCES {
+                        break;
+                    }
+                }
             }
         }
         failure

@@ -3,7 +3,7 @@
 //! Hints are looked for after the fact, so they cost a successful run nothing; they
 //! may read files to find the cause.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -12,17 +12,18 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::inside;
+use super::{Journal, inside};
 use crate::error::Error;
 use crate::plan::op::{Exec, Op};
 use crate::plan::{Plan, Step};
 
 /// The error for a step of the container that failed with `errno`.
-pub(super) fn failed_step(plan: &Plan, step: &Step, errno: Errno) -> Error {
+pub(super) fn failed_step(plan: &Plan, journal: &Journal, step: &Step, errno: Errno) -> Error {
     let error = match &step.op {
         Op::Exec(exec) => {
             let error = Error::exec(format!("execute {} in the container", exec.program()), errno);
-            match rootfs(plan).and_then(|root| exec_hint(root, exec, errno)) {
+            let found = journal.program().and_then(|index| exec.candidates.get(index));
+            match rootfs(plan).and_then(|root| exec_hint(root, exec, found, errno)) {
                 Some(hint) => error.hint(hint),
                 None => error,
             }
@@ -90,6 +91,9 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         }
         (Op::Mount(_) | Op::Bind(_), Errno::EACCES) => {
             "the target isn't there and this user can't make it; make it beforehand, or use --ephemeral"
+        }
+        (Op::Bind(_) | Op::MakeDir { .. }, Errno::ELOOP) => {
+            "a symlink that leads nowhere inside the root filesystem is in the way"
         }
         (Op::Bind(_), Errno::ENOENT) => "the source must exist on the host",
         (Op::Bind(_), Errno::ENOTDIR) => {
@@ -159,36 +163,44 @@ fn restricted_user_namespace() -> String {
     .to_owned()
 }
 
-/// Why execve failed, from a look into the root filesystem.
-fn exec_hint(rootfs: &CStr, exec: &Exec, errno: Errno) -> Option<String> {
+/// Why execve failed. `found` exists in the container; a look into the root filesystem
+/// tells more, unless the program lies on another mount.
+fn exec_hint(rootfs: &CStr, exec: &Exec, found: Option<&CString>, errno: Errno) -> Option<String> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = open(rootfs, flags, Mode::empty()).ok()?;
     let has = |path: &CStr| inside::open(root.as_fd(), path, OFlag::O_PATH).is_ok();
-    if !has(c"/bin") && !has(c"/usr/bin") {
-        return Some(format!(
-            "{} has no programs in it; rootfs/build.sh fills one with a busybox userland",
-            rootfs.to_string_lossy()
-        ));
-    }
-    match errno {
-        Errno::ENOENT | Errno::ENOTDIR => {
-            let Some(found) = exec.candidates.iter().find(|path| has(path)) else {
-                return Some(what_is_there(&has, &exec.program()));
-            };
-            let interpreter =
-                interpreter(inside::open(root.as_fd(), found, OFlag::O_RDONLY).ok()?)?;
-            Some(format!("it is there, but its interpreter {interpreter} is not"))
+    let words = match (errno, found) {
+        (Errno::ENOENT | Errno::ENOTDIR, Some(found)) => {
+            let file = inside::open(root.as_fd(), found, OFlag::O_RDONLY).ok();
+            match file.and_then(interpreter) {
+                Some(name) => {
+                    return Some(format!("it is there, but its interpreter {name} is not"));
+                }
+                None => {
+                    "it is there, but the interpreter that it names (behind #! or as dynamic \
+                         linker) is not"
+                }
+            }
         }
-        Errno::EACCES => Some(match exec.candidates.iter().find(|path| has(path)) {
-            Some(path) if is_directory(&root, path) => "it is a directory".to_owned(),
-            _ => "it must be a file with execute permission (chmod +x)".to_owned(),
-        }),
-        Errno::ENOEXEC => Some(
+        (Errno::ENOENT | Errno::ENOTDIR, None) if !has(c"/bin") && !has(c"/usr/bin") => {
+            let rootfs = rootfs.to_string_lossy();
+            return Some(format!(
+                "{rootfs} has no programs in it; rootfs/build.sh fills one with a busybox userland"
+            ));
+        }
+        (Errno::ENOENT | Errno::ENOTDIR, None) => {
+            return Some(what_is_there(&has, &exec.program()));
+        }
+        (Errno::EACCES, Some(path)) if is_directory(&root, path) => "it is a directory",
+        (Errno::EACCES, _) => {
+            "it must be a file with execute permission (chmod +x), on a mount without noexec"
+        }
+        (Errno::ENOEXEC, _) => {
             "exec format error: it is neither a program for this machine nor a script with #!"
-                .to_owned(),
-        ),
-        _ => None,
-    }
+        }
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 fn is_directory(root: &impl AsFd, path: &CStr) -> bool {

@@ -18,7 +18,8 @@ const CURRENT: usize = 0;
 const FAILED: usize = 1;
 const STATUS: usize = 2;
 const REAPED: usize = 3;
-const STEPS: usize = 4;
+const FOUND: usize = 4;
+const STEPS: usize = 5;
 const WORDS_PER_STEP: usize = 3;
 
 /// Set in a word that would be ambiguous as 0.
@@ -87,6 +88,17 @@ impl Journal {
     /// A step failed; its side stops here.
     pub(super) fn fail(&self, step: usize, errno: Errno) {
         self.store(FAILED, PRESENT | (step as u64) << 32 | errno as u64);
+    }
+
+    /// execve failed although this candidate for the program exists.
+    pub(super) fn found_program(&self, candidate: usize) {
+        self.store(FOUND, PRESENT | candidate as u64);
+    }
+
+    /// Which candidate for the program exists in the container and still wasn't executed.
+    pub(super) fn program(&self) -> Option<usize> {
+        let word = self.load(FOUND);
+        (word & PRESENT != 0).then_some((word & !PRESENT) as usize)
     }
 
     /// Init saw the target end, with this raw wait status.

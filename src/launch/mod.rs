@@ -59,25 +59,25 @@ struct Ready<'a> {
     stdio: &'a [Option<OwnedFd>; 3],
 }
 
-/// Called with the list and its journal when the narrated steps are done.
+/// Called with the list and its journal once: when the narrated steps are done, or when
+/// one of them has failed.
 pub(crate) type Narrator<'a> = &'a mut dyn FnMut(&Plan, &Journal);
 
 /// Carries out the plan up to and including execve.
 ///
 /// # Errors
-/// The step that failed, on either side. Nothing is left of the container then. The
-/// journal comes along, so that the steps before it can still be shown.
-pub(crate) fn launch(
-    plan: &Plan,
+/// The step that failed, on either side. Nothing is left of the container then.
+pub(crate) fn launch<'a>(
+    plan: &'a Plan,
     stdio: &[Option<OwnedFd>; 3],
-    narrator: Option<Narrator<'_>>,
-) -> std::result::Result<Running, (Error, Option<Journal>)> {
-    let mut runtime = Runtime::new(plan).map_err(|error| (error, None))?;
-    match runtime.walk(stdio, narrator) {
+    narrator: Option<Narrator<'a>>,
+) -> Result<Running> {
+    let mut runtime = Runtime::new(plan, narrator)?;
+    match runtime.walk(stdio) {
         Ok(()) => runtime.running(),
         Err(error) => {
             runtime.abort();
-            Err((error, Some(runtime.journal)))
+            Err(error)
         }
     }
 }
@@ -92,10 +92,11 @@ struct Runtime<'a> {
     init: Option<Cloned>,
     console: Option<OwnedFd>,
     sweeper: Option<Sweeper>,
+    narrator: Option<Narrator<'a>>,
 }
 
 impl<'a> Runtime<'a> {
-    fn new(plan: &'a Plan) -> Result<Self> {
+    fn new(plan: &'a Plan, narrator: Option<Narrator<'a>>) -> Result<Self> {
         let journal = Journal::new(plan.steps.len())?;
         let (sync, container_sync) = sys::message::pair()
             .map_err(|errno| Error::system("open a socket to the container", errno))?;
@@ -108,15 +109,12 @@ impl<'a> Runtime<'a> {
             init: None,
             console: None,
             sweeper: None,
+            narrator,
         })
     }
 
     /// Carries out the runtime's steps, then waits until the target runs.
-    fn walk(
-        &mut self,
-        stdio: &[Option<OwnedFd>; 3],
-        mut narrator: Option<Narrator<'_>>,
-    ) -> Result<()> {
+    fn walk(&mut self, stdio: &[Option<OwnedFd>; 3]) -> Result<()> {
         let plan = self.plan;
         let clone = plan.clone_index();
         for (index, step) in plan.steps.iter().enumerate() {
@@ -130,7 +128,7 @@ impl<'a> Runtime<'a> {
                 continue;
             }
             self.journal.begin(index);
-            let outcome = self.carry_out(step, stdio, &mut narrator);
+            let outcome = self.carry_out(step, stdio);
             outcome.map_err(|error| self.name(error, index))?;
             self.journal.end(index);
         }
@@ -148,12 +146,7 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    fn carry_out(
-        &mut self,
-        step: &Step,
-        stdio: &[Option<OwnedFd>; 3],
-        narrator: &mut Option<Narrator<'_>>,
-    ) -> Result<()> {
+    fn carry_out(&mut self, step: &Step, stdio: &[Option<OwnedFd>; 3]) -> Result<()> {
         match &step.op {
             Op::CreateCgroup { dir } => self.create_cgroup(step, dir),
             Op::WriteCgroup { file, value } => write_file(step, file, value.as_bytes()),
@@ -165,9 +158,7 @@ impl<'a> Runtime<'a> {
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
             Op::Narrate => {
-                if let Some(narrator) = narrator {
-                    narrator(self.plan, &self.journal);
-                }
+                self.narrate();
                 Ok(())
             }
             other => Err(Error::said(other.to_string(), "this step belongs to the container")),
@@ -279,7 +270,7 @@ impl<'a> Runtime<'a> {
         if let Some((index, errno)) = self.journal.failure()
             && let Some(step) = self.plan.steps.get(index)
         {
-            return hint::failed_step(self.plan, step, errno);
+            return hint::failed_step(self.plan, &self.journal, step, errno);
         }
         let current = self.journal.current().and_then(|index| self.plan.steps.get(index));
         let step = current.map_or_else(|| "start the container".to_owned(), |s| s.op.to_string());
@@ -292,14 +283,18 @@ impl<'a> Runtime<'a> {
         Error::said(step, how)
     }
 
-    fn running(self) -> std::result::Result<Running, (Error, Option<Journal>)> {
-        let Runtime { journal, init, console, sweeper, .. } = self;
-        match init {
-            Some(init) => Ok(Running { init, console, journal, sweeper }),
-            None => {
-                Err((Error::said("start the container", "the plan has no clone"), Some(journal)))
-            }
+    fn narrate(&mut self) {
+        if let Some(narrator) = self.narrator.take() {
+            narrator(self.plan, &self.journal);
         }
+    }
+
+    fn running(self) -> Result<Running> {
+        let Runtime { journal, init, console, sweeper, .. } = self;
+        let Some(init) = init else {
+            return Err(Error::said("start the container", "the plan has no clone"));
+        };
+        Ok(Running { init, console, journal, sweeper })
     }
 
     /// Kills what was cloned and waits for it; the sweeper, dropped, removes the cgroup.
@@ -311,6 +306,7 @@ impl<'a> Runtime<'a> {
             let _ = sys::process::wait4(init.pid, true);
         }
         self.sweeper = None;
+        self.narrate();
     }
 }
 

@@ -1,9 +1,8 @@
 //! Limits: which cgroup is made, what is written to it, how it is entered.
 //!
-//! The steps are plain mkdir and write calls, rendered here, because this is the
-//! start-up path: cgroups-rs creates a cgroup in every hierarchy, moves processes by
-//! pid (10 ms after a short idle) and swallows errors of its clean-up. It serves
-//! where time doesn't count, in `crate::cgroup`.
+//! The steps are plain mkdir and write calls, rendered here: a reader of the plan sees
+//! each limit as the kernel gets it. What the cgroup counted is read, and the cgroup
+//! removed, in the room `cgroup`.
 
 use std::ffi::CString;
 

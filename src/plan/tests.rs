@@ -1,1 +1,354 @@
-//! The plan without root and without a kernel: tables, a snapshot, properties of order.
+//! The plan without root and without a kernel: hosts as tables, a snapshot, properties
+//! of order.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+
+use super::op::{IdMap, IdRange, Mapper, Op};
+use super::{Plan, Side};
+use crate::command::{Command, Container, Network, UserNamespace};
+use crate::error::Error;
+use crate::host::{CgroupLayout, Hierarchy, Host, Subordinate};
+
+fn root() -> Host {
+    Host {
+        uid: 0,
+        gid: 0,
+        capabilities: (1 << 41) - 1,
+        kernel: (6, 1),
+        in_user_namespace: false,
+        subordinate: None,
+        cgroup: CgroupLayout::V2 { own: "/user.slice/session-1.scope".into() },
+    }
+}
+
+fn ordinary() -> Host {
+    Host { uid: 1000, gid: 1000, capabilities: 0, ..root() }
+}
+
+fn with_subordinate_ids() -> Host {
+    let subordinate = Some(Subordinate { uids: (100_000, 65536), gids: (200_000, 65536) });
+    Host { subordinate, ..ordinary() }
+}
+
+fn on_v1(host: Host) -> Host {
+    let hierarchy = |controllers: &str, directory: &str| Hierarchy {
+        controllers: controllers.into(),
+        directory: directory.into(),
+        own: "/".into(),
+    };
+    let hierarchies = vec![
+        hierarchy("", "unified"),
+        hierarchy("cpu,cpuacct", "cpu,cpuacct"),
+        hierarchy("memory", "memory"),
+        hierarchy("name=systemd", "systemd"),
+    ];
+    Host { cgroup: CgroupLayout::V1 { hierarchies }, ..host }
+}
+
+fn plan(command: &Command, host: &Host) -> Result<Plan, Error> {
+    command.plan_on(host).map(|(_, plan)| plan)
+}
+
+fn container() -> Container {
+    let mut container = Container::new("/r");
+    container.name("box");
+    container
+}
+
+fn shell(container: &Container) -> Command {
+    container.command("/bin/sh")
+}
+
+/// Every kind of container that the order must hold for.
+fn all_kinds() -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for host in [root(), ordinary(), with_subordinate_ids(), on_v1(root())] {
+        for (init, ephemeral, narrate, uid) in
+            [(true, false, false, 0), (false, true, false, 0), (true, true, true, 7)]
+        {
+            let mut container = container();
+            container.init(init).ephemeral(ephemeral).bind("/etc", "/mnt", true);
+            if host.uid == 0 {
+                container.memory(1 << 20);
+            }
+            let mut command = shell(&container);
+            command.user(uid, uid).explain(narrate).current_dir("/x").tty(None);
+            plans.push(plan(&command, &host).unwrap());
+        }
+    }
+    plans
+}
+
+fn position(plan: &Plan, kind: &str) -> Option<usize> {
+    plan.steps.iter().position(|step| step.op.kind() == kind)
+}
+
+/// Every step of the first kind stands before every one of the second.
+fn assert_before(plan: &Plan, first: &str, second: &str) {
+    let last_of_first = plan.steps.iter().rposition(|step| step.op.kind() == first);
+    if let (Some(first_at), Some(second_at)) = (last_of_first, position(plan, second)) {
+        assert!(first_at < second_at, "{first} must come before {second}:\n{plan}");
+    }
+}
+
+#[test]
+fn the_default_plan_of_root_reads_as_it_should() {
+    let text = plan(&shell(&container()), &root()).unwrap().to_string();
+    let expected = include_str!("default_plan.txt");
+    assert_eq!(text, expected, "if this is meant, write it to src/plan/default_plan.txt");
+}
+
+#[test]
+fn the_order_that_the_kernel_demands_holds_for_every_kind() {
+    for plan in all_kinds() {
+        for (first, second) in [
+            ("create_cgroup", "clone3"),
+            ("clone3", "uid_map"),
+            ("gid_map", "undumpable"),
+            ("join_cgroup", "unshare"),
+            ("private_mounts", "rootfs"),
+            ("private_mounts", "overlay"),
+            ("rootfs", "mount"),
+            ("overlay", "mount"),
+            ("mount", "mask"),
+            ("mount", "readonly_path"),
+            ("bind", "readonly_rootfs"),
+            ("mkdir", "readonly_rootfs"),
+            ("mask", "pivot_root"),
+            ("console", "pivot_root"),
+            ("pivot_root", "bounding_set"),
+            ("bounding_set", "setuid"),
+            ("keep_capabilities", "setuid"),
+            ("setgroups", "setgid"),
+            ("setgid", "setuid"),
+            ("setuid", "capset"),
+            ("capset", "no_new_privs"),
+            ("no_new_privs", "fork"),
+            ("close_range", "fork"),
+            ("narrate", "fork"),
+            ("fork", "setsid"),
+            ("setsid", "execve"),
+        ] {
+            assert_before(&plan, first, second);
+        }
+        assert_eq!(position(&plan, "execve"), Some(plan.steps.len() - 1));
+    }
+}
+
+#[test]
+fn a_plain_run_never_changes_sides_after_the_clone() {
+    for host in [root(), ordinary(), on_v1(root())] {
+        let plan = plan(&shell(&container()), &host).unwrap();
+        let after = plan.clone_index() + 1;
+        assert!(plan.steps[after..].iter().all(|step| step.side == Side::Container), "{plan}");
+    }
+}
+
+#[test]
+fn death_with_the_parent_is_set_again_after_the_identity() {
+    let mut command = shell(&container());
+    command.user(7, 7);
+    let plan = plan(&command, &root()).unwrap();
+    let kinds: Vec<_> = plan.steps.iter().map(|step| step.op.kind()).collect();
+    let places: Vec<_> = (0..kinds.len()).filter(|&i| kinds[i] == "die_with_parent").collect();
+    let capset = position(&plan, "capset").unwrap();
+    assert_eq!(places.len(), 2);
+    assert!(places[0] < capset && capset < places[1]);
+    let mut detached = container();
+    detached.die_with_parent(false);
+    let plan = super::tests::plan(&shell(&detached), &root()).unwrap();
+    assert_eq!(position(&plan, "die_with_parent"), None);
+}
+
+/// What a host and the options make of the ids.
+#[test]
+fn user_namespaces_follow_the_host() {
+    let identity = [IdRange { container: 0, host: 0, size: 65536 }];
+    let full = [
+        IdRange { container: 0, host: 1000, size: 1 },
+        IdRange { container: 1, host: 100_000, size: 65536 },
+    ];
+    type Row<'a> = (&'a str, Host, UserNamespace, Option<(Mapper, &'a [IdRange])>, Option<&'a str>);
+    let rows: Vec<Row> = vec![
+        ("root", root(), UserNamespace::Auto, None, None),
+        ("root in one", root(), UserNamespace::Full, Some((Mapper::Runtime, &identity)), None),
+        ("root, single", root(), UserNamespace::Single, None, Some("0 0 1")),
+        ("ordinary", ordinary(), UserNamespace::Auto, None, Some("0 1000 1")),
+        ("subids", with_subordinate_ids(), UserNamespace::Auto, Some((Mapper::Tool, &full)), None),
+        ("single", with_subordinate_ids(), UserNamespace::Single, None, Some("0 1000 1")),
+    ];
+    for (name, host, choice, mapped, own) in rows {
+        let mut container = container();
+        container.user_namespace(choice);
+        let plan = plan(&shell(&container), &host).unwrap();
+        let find = |wanted: IdMap| {
+            plan.steps.iter().find_map(|step| match &step.op {
+                Op::MapIds { map, ranges, by } if *map == wanted => Some((*by, ranges.clone())),
+                _ => None,
+            })
+        };
+        let line = plan.steps.iter().find_map(|step| match &step.op {
+            Op::MapOwnId { map: IdMap::Uid, line } => Some(line.as_str()),
+            _ => None,
+        });
+        assert_eq!(find(IdMap::Uid), mapped.map(|(by, r)| (by, r.to_vec())), "{name}");
+        assert_eq!(line, own, "{name}");
+        let has_user = plan.steps.iter().any(|step| {
+            matches!(step.op, Op::Clone { namespaces, .. } if namespaces.contains(CloneFlags::CLONE_NEWUSER))
+        });
+        assert_eq!(has_user, mapped.is_some() || own.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_single_mapped_id_can_set_no_groups() {
+    let single = plan(&shell(&container()), &ordinary()).unwrap();
+    assert_eq!(position(&single, "setgroups"), None);
+    let full = plan(&shell(&container()), &with_subordinate_ids()).unwrap();
+    assert!(position(&full, "setgroups").is_some());
+}
+
+#[test]
+fn devices_are_bound_where_mknod_is_refused() {
+    for (host, made) in
+        [(root(), 6), (Host { in_user_namespace: true, ..root() }, 0), (ordinary(), 0)]
+    {
+        let plan = plan(&shell(&container()), &host).unwrap();
+        let count = |kind| plan.steps.iter().filter(|step| step.op.kind() == kind).count();
+        assert_eq!((count("device"), count("bind")), (made, 6 - made));
+    }
+}
+
+#[test]
+fn the_tty_group_is_used_where_it_is_mapped() {
+    let has_gid = |host: &Host| {
+        let text = plan(&shell(&container()), host).unwrap().to_string();
+        text.contains("mode=0620,gid=5")
+    };
+    assert!(has_gid(&root()));
+    assert!(has_gid(&with_subordinate_ids()));
+    assert!(!has_gid(&ordinary()));
+}
+
+#[test]
+fn the_hosts_network_leaves_an_ordinary_user_the_hosts_sysfs() {
+    let mut container = container();
+    container.network(Network::Host);
+    for (host, bound) in [(root(), false), (ordinary(), true)] {
+        let plan = plan(&shell(&container), &host).unwrap();
+        assert_eq!(plan.to_string().contains("bind /sys on /sys"), bound);
+        assert_eq!(position(&plan, "loopback"), None);
+    }
+}
+
+#[test]
+fn limits_on_v2_are_set_before_the_container_is_born_into_them() {
+    let mut container = container();
+    container.memory(64 << 20).cpus(1.5).pids(9);
+    let plan = plan(&shell(&container), &root()).unwrap();
+    let text = plan.to_string();
+    for line in [
+        "write \"+memory +cpu +pids\" to /sys/fs/cgroup/cgroup.subtree_control [--memory]",
+        "create cgroup /sys/fs/cgroup/minirun-box [--memory]",
+        "write \"67108864\" to /sys/fs/cgroup/minirun-box/memory.max [--memory]",
+        "write \"150000 100000\" to /sys/fs/cgroup/minirun-box/cpu.max [--cpus]",
+        "write \"9\" to /sys/fs/cgroup/minirun-box/pids.max [--pids]",
+        "into cgroup /sys/fs/cgroup/minirun-box",
+        "unshare namespaces: cgroup",
+    ] {
+        assert!(text.contains(line), "{line} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn limits_on_v1_are_joined_by_the_container_itself() {
+    let mut container = container();
+    container.memory(1 << 20).cpus(0.5);
+    let text = plan(&shell(&container), &on_v1(root())).unwrap().to_string();
+    for line in [
+        "create cgroup /sys/fs/cgroup/memory/minirun-box",
+        "write \"1048576\" to /sys/fs/cgroup/memory/minirun-box/memory.limit_in_bytes",
+        "write \"50000\" to /sys/fs/cgroup/cpu,cpuacct/minirun-box/cpu.cfs_quota_us",
+        "join cgroup /sys/fs/cgroup/memory/minirun-box/tasks",
+        "join cgroup /sys/fs/cgroup/cpu,cpuacct/minirun-box/tasks",
+    ] {
+        assert!(text.contains(line), "{line} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_its_place() {
+    let limited = |limit: fn(&mut Container) -> &mut Container| {
+        let mut container = container();
+        limit(&mut container);
+        shell(&container)
+    };
+    let memory = || limited(|c| c.memory(1));
+    let absent = Host { cgroup: CgroupLayout::Absent, ..root() };
+    let mut relative = shell(&container());
+    relative.current_dir("x");
+    let mut named = container();
+    named.name("../up");
+    let rows: Vec<(Command, Host, &str)> = vec![
+        (memory(), on_v1(ordinary()), "--memory"),
+        (memory(), absent, "--memory"),
+        (limited(|c| c.pids(1)), on_v1(root()), "--pids"),
+        (limited(|c| c.cpus(0.0)), root(), "--cpus"),
+        (limited(|c| c.cpus(f64::NAN)), root(), "--cpus"),
+        (limited(|c| c.user_namespace(UserNamespace::None)), ordinary(), "--userns"),
+        (limited(|c| c.user_namespace(UserNamespace::Full)), ordinary(), "--userns"),
+        (limited(|c| c.hostname("x".repeat(65))), root(), "--hostname"),
+        (limited(|c| c.tmpfs("relative", &[])), root(), "--tmpfs relative"),
+        (relative, root(), "--workdir"),
+        (shell(&named), root(), "--name"),
+        (container().command(""), root(), "COMMAND"),
+        (container().command("a\0b"), root(), "process.args[0]"),
+    ];
+    for (command, host, place) in rows {
+        let error = plan(&command, &host).expect_err(place);
+        assert_eq!(error.place(), Some(place), "{error}");
+        assert_eq!(error.exit_code(), 125);
+    }
+}
+
+#[test]
+fn commands_without_a_slash_are_looked_for_in_the_containers_path() {
+    let mut command = container().command("ls");
+    command.env("PATH", "/a::/b/").timeout(Duration::from_secs(1));
+    let plan = plan(&command, &root()).unwrap();
+    let Some(Op::Exec(exec)) = plan.steps.last().map(|step| &step.op) else {
+        panic!("the last step is execve");
+    };
+    assert_eq!(
+        exec.candidates,
+        [c"/a/ls".into(), c"./ls".into(), c"/b/ls".into()] as [std::ffi::CString; 3]
+    );
+}
+
+#[test]
+fn only_what_kernels_lack_is_tolerated() {
+    for plan in all_kinds() {
+        for step in plan.steps.iter().filter(|step| !step.tolerates.is_empty()) {
+            let kind = step.op.kind();
+            assert!(["mask", "readonly_path", "symlink"].contains(&kind), "{kind}");
+            assert!(!step.tolerates.contains(&Errno::EPERM), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn every_step_has_words_and_a_purpose() {
+    for plan in all_kinds() {
+        let json = plan.to_json();
+        let steps = json.as_array().unwrap();
+        assert_eq!(steps.len(), plan.steps.len());
+        for step in steps {
+            for key in ["side", "kind", "what", "purpose"] {
+                assert!(!step[key].as_str().unwrap().is_empty(), "{key} of {step}");
+            }
+        }
+    }
+}

@@ -39,13 +39,19 @@ fn full_set() -> libc::sigset_t {
 }
 
 /// Gives every signal its default action and unblocks all of them, so that a
-/// program starts with neither handlers' leftovers nor ignored signals
-/// (Rust's own runtime ignores SIGPIPE).
+/// program starts with neither handlers' leftovers nor ignored signals: Rust's own
+/// runtime ignores SIGPIPE, nohup SIGHUP, and glibc's posix_spawn 32 and 33, which its
+/// own sigaction then refuses to change.
 pub fn reset_all() {
+    // The kernel's struct sigaction with SIG_DFL, no flags and an empty mask is all
+    // zeroes; 32 bytes is its size on every 64-bit machine.
+    let default = [0u64; 4];
     for signal in 1..=LAST_SIGNAL {
-        // SAFETY: SIG_DFL is valid for every signal; SIGKILL, SIGSTOP and the C library's
-        // own two answer EINVAL, which is as good.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let action = (&raw const default) as u64;
+        // SAFETY: rt_sigaction reads a sigaction and, with a null third argument, writes
+        // nothing; for SIGKILL and SIGSTOP it answers EINVAL.
+        let _ =
+            unsafe { super::syscall(libc::SYS_rt_sigaction, [signal as u64, action, 0, 8, 0, 0]) };
     }
     let mut empty = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set; pthread_sigmask can't fail on it.

@@ -1,0 +1,116 @@
+//! Signals, timeouts and orphans: what init and the runtime do with them.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{run, run_command, said, script};
+
+/// Starts a script and waits for its first line.
+fn start(options: &[&str], script: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child =
+        run_command(options, &["sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    (child, output)
+}
+
+#[test]
+fn every_forwardable_signal_reaches_the_target() {
+    use Signal::{
+        SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGURG, SIGUSR1,
+        SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU,
+    };
+    for signal in [
+        SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCONT, SIGURG, SIGXCPU,
+        SIGVTALRM, SIGPROF, SIGWINCH, SIGPWR,
+    ] {
+        let number = signal as i32;
+        let script =
+            format!("trap 'echo got; exit 5' {number}; echo ready; while :; do sleep 0.05; done");
+        let (mut child, mut output) = start(&[], &script);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!((line.as_str(), child.wait().unwrap().code()), ("got\n", Some(5)), "{signal}");
+    }
+}
+
+#[test]
+fn real_time_signals_are_forwarded_too() {
+    let (mut child, _output) =
+        start(&[], "trap 'exit 6' 40; echo ready; while :; do sleep 0.05; done");
+    let status = std::process::Command::new("kill").args(["-40", &child.id().to_string()]).status();
+    assert!(status.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+}
+
+#[test]
+fn an_interrupted_run_ends_like_its_target() {
+    let (mut child, _output) = start(&[], "echo ready; sleep 98765 & wait");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_run_that_is_killed_takes_its_container_along() {
+    let (mut child, mut output) = start(&[], "echo ready; sleep 98765");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut rest = String::new();
+    // The pipe closes only when the last process inside is gone.
+    std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
+}
+
+#[test]
+fn orphans_are_reaped_and_the_rest_dies_with_the_target() {
+    let seen = script(
+        &[],
+        "
+        for i in 1 2 3 4 5; do (sleep 0.05 & ) ; done
+        sleep 0.4
+        grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l
+        (sleep 98765 &)",
+    );
+    assert_eq!(seen, "0\n");
+}
+
+#[test]
+fn a_timeout_terminates_and_exits_with_124() {
+    let began = Instant::now();
+    let output = run(&["--timeout", "300ms"], &["sleep", "98765"]);
+    assert_eq!(output.status.code(), Some(124), "{}", said(&output));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let script = "trap 'echo cleaned; exit 0' TERM; while :; do sleep 0.05; done";
+    let output = run(&["--timeout", "300ms"], &["sh", "-c", script]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(124), &b"cleaned\n"[..]));
+}
+
+#[test]
+fn a_target_that_ignores_the_timeout_is_killed() {
+    let script = "trap '' TERM; while :; do sleep 0.05; done";
+    for init in ["--init", "--no-init"] {
+        let output =
+            run(&[init, "--timeout", "200ms", "--kill-after", "200ms"], &["sh", "-c", script]);
+        assert_eq!(output.status.code(), Some(124), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_target_in_time_keeps_its_status() {
+    assert_eq!(run(&["--timeout", "1h"], &["sh", "-c", "exit 4"]).status.code(), Some(4));
+}
+
+#[test]
+fn the_target_starts_with_default_signals() {
+    // Rust ignores SIGPIPE, and nohup SIGHUP; neither must reach the target.
+    let output = run(&[], &["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]);
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(seen, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}

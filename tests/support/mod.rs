@@ -1,0 +1,192 @@
+//! What the integration tests share: where the binary and the root filesystem are, and
+//! what a run leaves behind.
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The binary under test; MINIRUN_BIN names one that an ordinary user can reach.
+pub fn binary() -> PathBuf {
+    std::env::var_os("MINIRUN_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_minirun").into(), PathBuf::from)
+}
+
+/// The demo root filesystem, built when it isn't there.
+pub fn rootfs() -> PathBuf {
+    static BUILT: Once = Once::new();
+    if let Some(path) = std::env::var_os("MINIRUN_ROOTFS") {
+        return path.into();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rootfs");
+    BUILT.call_once(|| {
+        if !path.join("bin/busybox").exists() {
+            let status = Command::new(path.join("build.sh")).status().expect("run rootfs/build.sh");
+            assert!(status.success(), "rootfs/build.sh failed");
+        }
+    });
+    path
+}
+
+/// `minirun` with arguments.
+pub fn minirun(args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// `minirun run [options] ROOTFS command…` to its end.
+pub fn run(options: &[&str], words: &[&str]) -> Output {
+    run_command(options, words).output().expect("start minirun")
+}
+
+pub fn run_command(options: &[&str], words: &[&str]) -> Command {
+    let mut command = minirun(&["run"]);
+    command.args(options).arg(rootfs()).args(words);
+    command
+}
+
+/// A shell script in a container; its standard output, after it has succeeded.
+pub fn script(options: &[&str], script: &str) -> String {
+    let output = run(options, &["/bin/sh", "-c", script]);
+    assert!(output.status.success(), "{script:?}: {}", said(&output));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Status and both outputs, for messages.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{:?} (signal {:?})\n{}{}",
+        output.status.code(),
+        output.status.signal(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Says loudly that a test didn't run; true if so.
+pub fn skipped(reason: Option<&str>) -> bool {
+    if let Some(reason) = reason {
+        eprintln!("SKIPPED: {reason}");
+    }
+    reason.is_some()
+}
+
+pub fn without_root() -> Option<&'static str> {
+    (!is_root()).then_some("only root can do this")
+}
+
+/// Whether an ordinary user here has subordinate ids that newuidmap can map.
+pub fn has_subordinate_ids() -> bool {
+    minirun::host::Host::read().expect("host").subordinate.is_some()
+}
+
+/// A directory of this test's own, removed at the end.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("minirun-test-{name}-{process}-{count}"));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("make a temporary directory");
+        TempDir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Tests that compare the whole machine before and after take turns.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a run could leave behind: mounts, cgroups, processes, temporary files.
+#[derive(Debug)]
+pub struct Traces(BTreeSet<String>);
+
+impl Traces {
+    pub fn now() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let mut found: BTreeSet<String> =
+            mounts.lines().map(|line| format!("mount {line}")).collect();
+        let named = |kind: &str, path: PathBuf| format!("{kind} {}", path.display());
+        found.extend(
+            cgroups(Path::new("/sys/fs/cgroup"), 4).into_iter().map(|p| named("cgroup", p)),
+        );
+        found.extend(entries(&std::env::temp_dir()).into_iter().map(|path| named("file", path)));
+        found.extend(processes());
+        Traces(found)
+    }
+
+    /// Waits a little for what is still on its way out; what stays is left behind.
+    pub fn assert_nothing_new(&self, after: &str) {
+        let mut new = &Traces::now().0 - &self.0;
+        let patience = Instant::now() + Duration::from_secs(5);
+        while !new.is_empty() {
+            assert!(Instant::now() < patience, "left behind after {after}:\n{new:#?}");
+            std::thread::sleep(Duration::from_millis(10));
+            // Other programs come and go meanwhile; only what was there all the time counts.
+            new = &new & &Traces::now().0;
+        }
+    }
+}
+
+fn entries(dir: &Path) -> BTreeSet<PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn cgroups(dir: &Path, depth: u32) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for path in entries(dir).into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("minirun-")) {
+            found.insert(path.clone());
+        }
+        if depth > 0 {
+            found.extend(cgroups(&path, depth - 1));
+        }
+    }
+    found
+}
+
+/// Processes of minirun and its containers, zombies included, other than the tests'.
+fn processes() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for process in entries(Path::new("/proc")) {
+        let Ok(stat) = fs::read_to_string(process.join("stat")) else { continue };
+        let own = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        let name = stat.split(['(', ')']).nth(1).unwrap_or_default();
+        if name.starts_with("minirun") || own.contains("sleep\x0098765") {
+            found.insert(format!("process {} {name} {own}", process.display()));
+        }
+    }
+    found
+}
