@@ -171,7 +171,9 @@ fn cgroup_layout() -> CgroupLayout {
             CgroupLayout::V2 { own }
         }
         Ok(TMPFS_MAGIC) => {
-            let hierarchies = parse_cgroups(&read("/proc/self/cgroup"));
+            let mut hierarchies = parse_cgroups(&read("/proc/self/cgroup"));
+            // The list is the kernel's; some may be mounted elsewhere, and go any moment.
+            hierarchies.retain(|found| Path::new("/sys/fs/cgroup").join(&found.directory).is_dir());
             CgroupLayout::V1 { hierarchies }
         }
         _ => CgroupLayout::Absent,

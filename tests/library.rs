@@ -5,7 +5,7 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use minirun::{Container, Stdio};
 use support::rootfs;
@@ -96,6 +96,26 @@ fn waiting_enforces_the_timeout() {
     let status = command.status().unwrap();
     assert!(status.timed_out());
     assert_eq!((status.exit_code(), status.signal()), (124, Some(libc::SIGKILL)));
+}
+
+#[test]
+fn a_dropped_child_is_neither_killed_nor_waited_for() {
+    if support::skipped(support::without_root()) {
+        return;
+    }
+    let mut container = Container::new(rootfs());
+    container.name("dropped").pids(9);
+    let child = container.command("sleep").arg("0.5").stdin(Stdio::Null).spawn().unwrap();
+    let process = format!("/proc/{}", child.id());
+    let began = Instant::now();
+    drop(child);
+    assert!(began.elapsed() < Duration::from_millis(300), "drop has waited");
+    assert!(std::fs::metadata(&process).is_ok(), "drop has killed");
+    let cgroup = || std::fs::metadata("/sys/fs/cgroup/pids/minirun-dropped").is_ok();
+    while cgroup() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the cgroup stays");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

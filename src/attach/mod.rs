@@ -61,13 +61,11 @@ impl Deadline {
         Some(signal)
     }
 
-    /// How long poll may sleep, rounded up so that it doesn't wake too early.
-    fn poll_timeout(&self) -> PollTimeout {
-        let Some((at, _)) = self.next else {
-            return PollTimeout::NONE;
-        };
-        let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    /// How long there is nothing to do; `None` for ever. Rounded up, so that a sleep
+    /// doesn't end a moment too early.
+    fn time_left(&self) -> Option<Duration> {
+        let (at, _) = self.next?;
+        Some(at.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
 }
 
@@ -143,15 +141,18 @@ fn wait_for_news(
     if let Some(signals) = signals {
         fds.push(PollFd::new(signals.0.as_fd(), PollFlags::POLLIN));
     }
-    let mut timeout = deadline.poll_timeout();
+    let mut sleep = deadline.time_left();
     if let Some(terminal) = terminal {
         terminal.poll_fds(&mut fds);
         if terminal.is_hung_up() {
-            let pause = u32::from(terminal::HANGUP_PAUSE);
-            let pause = timeout.as_millis().map_or(pause, |left| left.min(pause));
-            timeout = PollTimeout::try_from(pause).unwrap_or(timeout);
+            let pause = terminal::HANGUP_PAUSE;
+            sleep = Some(sleep.map_or(pause, |left| left.min(pause)));
         }
     }
+    let timeout = match sleep {
+        Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+        None => PollTimeout::NONE,
+    };
     match poll(&mut fds, timeout) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(Error::system("wait for the container", errno)),
@@ -184,8 +185,8 @@ mod tests {
     fn without_a_timeout_nothing_is_ever_due() {
         let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
         assert_eq!(deadline.due(), None);
-        assert_eq!(deadline.poll_timeout(), PollTimeout::NONE);
+        assert_eq!(deadline.time_left(), None);
         let far = Deadline::new(Instant::now(), Some(Duration::MAX), Duration::ZERO);
-        assert_eq!(far.poll_timeout(), PollTimeout::NONE, "the end of time is no deadline");
+        assert_eq!(far.time_left(), None, "the end of time is no deadline");
     }
 }

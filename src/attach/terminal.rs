@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::io::{IsTerminal, Stdin, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,8 +21,8 @@ use nix::unistd::{read, write};
 use crate::error::{Error, Result};
 use crate::sys::terminal::{set_window_size, window_size};
 
-/// How long to look away from a pty that nobody has open, in milliseconds.
-pub(super) const HANGUP_PAUSE: u16 = 50;
+/// How long to look away from a pty that nobody has open.
+pub(super) const HANGUP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes on their way from one side to the other.
 struct Stream {

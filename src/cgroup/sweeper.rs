@@ -5,7 +5,7 @@
 //! the runtime's end closes, for whatever reason, it removes the directories and ends.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, setsid};
@@ -16,7 +16,8 @@ use crate::sys;
 /// How long to wait between attempts while processes still leave, in milliseconds.
 const PAUSES: [u16; 8] = [1, 1, 2, 4, 8, 16, 50, 100];
 
-/// The runtime's hold on the sweeper; dropping it has the cgroup removed and waits for that.
+/// The runtime's hold on the sweeper. Dropping it lets go: the cgroup is removed as soon
+/// as the container has ended.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     pid: Pid,
@@ -45,26 +46,34 @@ impl Sweeper {
         }
     }
 
+    /// Has the cgroup removed now, and waits until that is done; the container must have
+    /// ended.
+    pub(crate) fn finish(mut self) {
+        self.line = None;
+        // ECHILD: somebody else reaped it, so it has ended as well.
+        let _ = sys::process::wait_silent(self.pid);
+        // It may have been killed before its time.
+        remove(&self.dirs);
+    }
+
     /// The directories that will be removed.
     pub(crate) fn dirs(&self) -> &[CString] {
         &self.dirs
     }
 }
 
-impl Drop for Sweeper {
-    fn drop(&mut self) {
-        self.line = None;
-        // ECHILD: somebody else reaped it, so it has ended as well.
-        let _ = sys::process::wait_silent(self.pid);
-    }
-}
-
 /// Runs in the fork: must not allocate.
-fn sweep(line: std::os::fd::BorrowedFd<'_>, dirs: &[CString]) -> i32 {
+fn sweep(line: BorrowedFd<'_>, dirs: &[CString]) -> i32 {
     // A signal to the terminal's process group must not reach it.
     let _ = setsid();
     let _ = nix::sys::prctl::set_name(c"minirun-sweeper");
-    let _ = sys::message::receive(line);
+    sys::message::wait_until_closed(line);
+    remove(dirs);
+    0
+}
+
+/// Removes the directories, the last first; one that is gone already is as good.
+fn remove(dirs: &[CString]) {
     for dir in dirs.iter().rev() {
         let mut pauses = PAUSES.iter();
         // Busy: the container's processes are on their way out, or its owner let go of
@@ -74,5 +83,4 @@ fn sweep(line: std::os::fd::BorrowedFd<'_>, dirs: &[CString]) -> i32 {
             let _ = nix::poll::poll(&mut [], pause);
         }
     }
-    0
 }

@@ -205,8 +205,11 @@ impl Child {
             signal: libc::WIFSIGNALED(raw).then(|| libc::WTERMSIG(raw)),
             timed_out: self.deadline.has_struck(),
         };
-        let stats = self.running.sweeper.as_ref().map(|sweeper| Stats::read(sweeper.dirs()));
-        self.running.sweeper = None;
+        let stats = self.running.sweeper.take().map(|sweeper| {
+            let stats = Stats::read(sweeper.dirs());
+            sweeper.finish();
+            stats
+        });
         self.ended = Some(Ended { status, usage, stats: stats.unwrap_or_default(), wall });
         Ok(status)
     }

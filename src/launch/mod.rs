@@ -297,7 +297,7 @@ impl<'a> Runtime<'a> {
         Ok(Running { init, console, journal, sweeper })
     }
 
-    /// Kills what was cloned and waits for it; the sweeper, dropped, removes the cgroup.
+    /// Kills what was cloned, waits for it, and has its cgroup removed.
     fn abort(&mut self) {
         self.container_sync = None;
         if let Some(init) = self.init.take() {
@@ -305,7 +305,9 @@ impl<'a> Runtime<'a> {
             let _ = sys::process::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL);
             let _ = sys::process::wait4(init.pid, true);
         }
-        self.sweeper = None;
+        if let Some(sweeper) = self.sweeper.take() {
+            sweeper.finish();
+        }
         self.narrate();
     }
 }

@@ -97,6 +97,18 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(u8, Option<OwnedFd>)>> 
     Ok(Some((byte, fd)))
 }
 
+/// Waits until the other side has been closed, or its process has ended.
+pub fn wait_until_closed(socket: BorrowedFd<'_>) {
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: the buffer is one live byte.
+        let count = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, 0) };
+        if count == 0 || (count < 0 && Errno::last() != Errno::EINTR) {
+            return;
+        }
+    }
+}
+
 /// Whether the other side has been closed, or its process has ended.
 pub fn is_closed(socket: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };

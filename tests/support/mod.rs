@@ -142,7 +142,9 @@ impl Traces {
         found.extend(
             cgroups(Path::new("/sys/fs/cgroup"), 4).into_iter().map(|p| named("cgroup", p)),
         );
-        found.extend(entries(&std::env::temp_dir()).into_iter().map(|path| named("file", path)));
+        let files = entries(&std::env::temp_dir());
+        let ours = |path: &PathBuf| path.to_string_lossy().contains("minirun");
+        found.extend(files.into_iter().filter(ours).map(|path| named("file", path)));
         found.extend(processes());
         Traces(found)
     }
