@@ -118,6 +118,13 @@ fn wrong_usage_is_125() {
 }
 
 #[test]
+fn an_option_behind_the_rootfs_is_told_to_come_before() {
+    let words = ["--read-only stands where the command should", "before ROOTFS"];
+    assert_fails(&run(&[], &["--read-only", "ls"]), 125, &words);
+    assert!(run(&[], &["echo", "--read-only"]).status.success(), "the command's own pass");
+}
+
+#[test]
 fn help_and_version_succeed() {
     for args in [&["--help"][..], &["run", "--help"], &["plan", "--help"], &["--version"]] {
         let output = minirun(args).output().unwrap();

@@ -17,8 +17,7 @@ pub struct Print {
 
 impl Print {
     pub fn carry_out(&self) -> Result<u8, Error> {
-        let tty = self.settings.tty && !self.settings.no_tty;
-        let plan = self.settings.command(tty.then_some(None))?.plan()?;
+        let plan = self.settings.command(false)?.plan()?;
         let text = if self.json { format!("{:#}\n", plan.to_json()) } else { plan.to_string() };
         super::print(&text)?;
         Ok(0)

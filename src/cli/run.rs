@@ -1,12 +1,11 @@
 //! `minirun run`: a container from start to end.
 
 use std::fs::{self, File};
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
 use minirun::background::{self, Background};
-use minirun::plan::op::TerminalSize;
 use minirun::{Child, Command, Error, Signals, Stdio};
 
 use super::settings::Settings;
@@ -46,7 +45,8 @@ pub struct Run {
 
 impl Run {
     pub fn carry_out(&self) -> Result<u8, Error> {
-        let mut command = self.settings.command(self.terminal())?;
+        let redirected = self.detach || self.stdin.is_some() || self.stdout.is_some();
+        let mut command = self.settings.command(redirected)?;
         command.explain(self.explain);
         self.redirect(&mut command)?;
         // What can't be written should be known before anything runs.
@@ -97,16 +97,6 @@ impl Run {
                 Ok(status)
             }
         }
-    }
-
-    /// A pty of its own if asked for, or when a person sits at both ends; with the size
-    /// of the caller's terminal.
-    fn terminal(&self) -> Option<Option<TerminalSize>> {
-        let redirected = self.stdin.is_some() || self.stdout.is_some() || self.detach;
-        let person = stdin().is_terminal() && stdout().is_terminal() && !redirected;
-        let wanted = self.settings.tty || (person && !self.settings.no_tty);
-        wanted
-            .then(|| minirun::terminal_size(&stdin()).or_else(|| minirun::terminal_size(&stdout())))
     }
 
     fn redirect(&self, command: &mut Command) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The options that shape a container, and what they mean.
 
 use std::fs;
+use std::io::{IsTerminal, stdin, stdout};
 
 use clap::{Args, ValueEnum};
 use minirun::plan::op::TerminalSize;
@@ -35,6 +36,7 @@ pub struct Settings {
         value_name = "none|host",
         default_value = "none",
         hide_default_value = true,
+        hide_possible_values = true,
         help_heading = "Container"
     )]
     pub net: Net,
@@ -44,6 +46,7 @@ pub struct Settings {
         value_name = "auto|none|single|full",
         default_value = "auto",
         hide_default_value = true,
+        hide_possible_values = true,
         help_heading = "Container"
     )]
     pub userns: Userns,
@@ -130,10 +133,16 @@ pub enum Userns {
 }
 
 impl Settings {
-    /// The container and the command that were asked for; `tty` gives it a terminal of
-    /// that size.
-    pub fn command(&self, tty: Option<Option<TerminalSize>>) -> Result<Command, Error> {
+    /// The container and the command that were asked for; a command whose standard
+    /// descriptors are `redirected` gets a terminal only if it was asked for.
+    pub fn command(&self, redirected: bool) -> Result<Command, Error> {
         let container = self.container()?;
+        if let Some(option) = self.command.first().filter(|word| word.starts_with('-')) {
+            let reason = format!("{option} stands where the command should");
+            return Err(Error::said("read the command line", reason)
+                .at("COMMAND")
+                .hint("options of run come before ROOTFS"));
+        }
         let mut words = self.command.iter().cloned();
         let mut command = container.command(words.next().unwrap_or_else(|| "/bin/sh".to_owned()));
         command.args(words).kill_after(self.kill_after);
@@ -157,13 +166,22 @@ impl Settings {
                 }
             }
         }
-        if let Some(size) = tty {
+        if let Some(size) = self.terminal(redirected) {
             command.tty(size);
         }
         if let Some(timeout) = self.timeout {
             command.timeout(timeout);
         }
         Ok(command)
+    }
+
+    /// A pty of its own if asked for, or when a person sits at both ends; with the size
+    /// of the caller's terminal.
+    fn terminal(&self, redirected: bool) -> Option<Option<TerminalSize>> {
+        let person = stdin().is_terminal() && stdout().is_terminal() && !redirected;
+        let wanted = self.tty || (person && !self.no_tty);
+        wanted
+            .then(|| minirun::terminal_size(&stdin()).or_else(|| minirun::terminal_size(&stdout())))
     }
 
     fn container(&self) -> Result<Container, Error> {

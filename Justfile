@@ -1,0 +1,53 @@
+# The README's commands work without just; this is for those who like it short.
+
+target := arch() + "-unknown-linux-musl"
+
+# list the recipes
+default:
+    @just --list
+
+# build the static release binary
+build:
+    rustup target add {{target}}
+    cargo build --release --target {{target}}
+
+# fill ./rootfs with a busybox userland
+rootfs:
+    rootfs/build.sh
+
+# run a command in ./rootfs: just run /bin/sh
+run *ARGS: rootfs
+    cargo run --release --quiet -- run ./rootfs {{ARGS}}
+
+# all tests (as root more of them run than as an ordinary user)
+test: rootfs
+    cargo test
+
+# every example, each proves what it claims
+examples: rootfs
+    .ci/examples
+
+# pair minirun with bubblewrap, crun, runc and the floor
+bench: rootfs
+    cargo bench
+
+# what CI holds against a change
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# format the code
+fmt:
+    cargo fmt
+
+# build and open the documentation
+doc:
+    cargo doc --no-deps --open
+
+# everything that CI runs
+ci:
+    .ci/run
+
+# install the static binary to PREFIX/bin
+install prefix="/usr/local": build
+    install -Dm755 target/{{target}}/release/minirun {{prefix}}/bin/minirun
