@@ -141,7 +141,7 @@ impl Settings {
             let reason = format!("{option} stands where the command should");
             return Err(Error::said("read the command line", reason)
                 .at("COMMAND")
-                .hint("options of run come before ROOTFS"));
+                .hint("run has no such option; see minirun run --help"));
         }
         let mut words = self.command.iter().cloned();
         let mut command = container.command(words.next().unwrap_or_else(|| "/bin/sh".to_owned()));
