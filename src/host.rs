@@ -4,6 +4,7 @@
 //! that a decision about an old kernel or a user without root is a row in a
 //! table test rather than an `if` in the middle of a step.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{User, getegid, geteuid};
@@ -173,7 +174,13 @@ fn cgroup_layout() -> CgroupLayout {
         Ok(TMPFS_MAGIC) => {
             let mut hierarchies = parse_cgroups(&read("/proc/self/cgroup"));
             // The list is the kernel's; some may be mounted elsewhere, and go any moment.
-            hierarchies.retain(|found| Path::new("/sys/fs/cgroup").join(&found.directory).is_dir());
+            let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
+            let top = Path::new("/sys/fs/cgroup");
+            let top_device = device(top);
+            hierarchies.retain(|found| {
+                let own = device(&top.join(&found.directory));
+                own.is_some() && own != top_device
+            });
             CgroupLayout::V1 { hierarchies }
         }
         _ => CgroupLayout::Absent,
