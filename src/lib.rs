@@ -21,11 +21,15 @@
 //! # What it doesn't do
 //! It pulls no images, sets up no network but `lo`, and keeps no daemon.
 //!
-//! ```no_run
+//! ```
+//! use std::time::Duration;
 //! use minirun::Container;
 //!
-//! let status = Container::new("rootfs").memory(64 << 20).command("/bin/sh").status()?;
-//! std::process::exit(status.exit_code().into());
+//! let mut command = Container::new("rootfs").read_only(true).command("/bin/sh");
+//! command.args(["-c", "exit 3"]).timeout(Duration::from_secs(10));
+//! let mut child = command.spawn()?;
+//! assert_eq!(child.wait()?.exit_code(), 3);
+//! println!("{:#}", child.report().unwrap().to_json());
 //! # Ok::<(), minirun::Error>(())
 //! ```
 

@@ -26,10 +26,10 @@ use crate::trace;
 /// cgroup namespaces (and a user namespace when the caller isn't root), the container
 /// engines' default capabilities or less, no_new_privs, an init as PID 1.
 ///
-/// ```no_run
+/// ```
 /// use minirun::Container;
 ///
-/// let output = Container::new("rootfs")
+/// let output = Container::new("rootfs") // made by rootfs/build.sh
 ///     .hostname("box")
 ///     .command("/bin/sh")
 ///     .args(["-c", "hostname; echo $$"])
@@ -268,6 +268,23 @@ impl Container {
 }
 
 /// A program to be started in a container of its own.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use minirun::{Container, Stdio};
+///
+/// let mut child = Container::new("rootfs")
+///     .command("tr")
+///     .args(["a-z", "A-Z"])
+///     .stdin(Stdio::Piped)
+///     .stdout(Stdio::Piped)
+///     .spawn()?;
+/// child.stdin.take().unwrap().write_all(b"shout")?;
+/// let mut answer = String::new();
+/// child.stdout.take().unwrap().read_to_string(&mut answer)?;
+/// assert_eq!((answer.as_str(), child.wait()?.exit_code()), ("SHOUT", 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Command {
     container: Container,

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 
 use super::{Journal, inside};
@@ -63,6 +64,12 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
             "this user can't reach the directory; every directory above it must be searchable (x)"
         }
         (Op::Clone { namespaces, .. }, Errno::EPERM) => return Some(clone_eperm(*namespaces)),
+        (Op::Clone { namespaces, .. }, Errno::ENOSPC)
+            if namespaces.contains(CloneFlags::CLONE_NEWUSER)
+                && holds(MAX_USER_NAMESPACES, "0") =>
+        {
+            return Some(restricted_user_namespace());
+        }
         (Op::Clone { .. }, Errno::ENOSPC) => {
             "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces"
         }
@@ -98,6 +105,9 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Bind(_), Errno::ENOENT) => "the source must exist on the host",
         (Op::Bind(_), Errno::ENOTDIR) => {
             "the source is a file and the target a directory, or the reverse"
+        }
+        (Op::OverlayRootfs { .. }, Errno::ENODEV) => {
+            "the kernel has no overlay filesystem; as root: modprobe overlay"
         }
         (Op::OverlayRootfs { .. }, Errno::EINVAL) => {
             "the root filesystem's own filesystem can't be the lower layer of an overlay here"
@@ -136,8 +146,14 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
     Some(words.to_owned())
 }
 
-fn clone_eperm(namespaces: nix::sched::CloneFlags) -> String {
-    if !namespaces.contains(nix::sched::CloneFlags::CLONE_NEWUSER) {
+const MAX_USER_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
+
+fn holds(file: &str, value: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|found| found.trim() == value)
+}
+
+fn clone_eperm(namespaces: CloneFlags) -> String {
+    if !namespaces.contains(CloneFlags::CLONE_NEWUSER) {
         return "root needs CAP_SYS_ADMIN for this; inside another container try --userns single"
             .to_owned();
     }
@@ -146,14 +162,11 @@ fn clone_eperm(namespaces: nix::sched::CloneFlags) -> String {
 
 /// Which switch of this system stands against user namespaces of ordinary users.
 fn restricted_user_namespace() -> String {
-    let is = |file: &str, value: &str| {
-        std::fs::read_to_string(file).is_ok_and(|found| found.trim() == value)
-    };
-    if is("/proc/sys/user/max_user_namespaces", "0") {
+    if holds(MAX_USER_NAMESPACES, "0") {
         "user namespaces are switched off; as root: sysctl user.max_user_namespaces=10000"
-    } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+    } else if holds("/proc/sys/kernel/unprivileged_userns_clone", "0") {
         "user namespaces are for root only here; as root: sysctl kernel.unprivileged_userns_clone=1"
-    } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+    } else if holds("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         "AppArmor restricts user namespaces here; as root: \
          sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give minirun a profile with userns"
     } else {
