@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -81,7 +82,9 @@ pub fn is_root() -> bool {
 /// Says loudly that a test didn't run; true if so.
 pub fn skipped(reason: Option<&str>) -> bool {
     if let Some(reason) = reason {
-        eprintln!("SKIPPED: {reason}");
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        // Written past the test harness, which would keep it to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
     }
     reason.is_some()
 }
