@@ -1,0 +1,190 @@
+//! Running contenders against the clock.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use crate::Result;
+use crate::contenders::Contender;
+use crate::site::Site;
+
+/// How many containers start at once.
+pub const LANES: usize = 8;
+
+/// After how many seconds a run, or a hundred of them, is taken to hang.
+const PATIENCE: u32 = 60;
+
+/// What was measured of one contender.
+pub struct Series {
+    pub contender: &'static Contender,
+    /// Milliseconds, or starts per second; one a round.
+    pub values: Vec<f64>,
+    /// Why it was given up.
+    pub failure: Option<String>,
+}
+
+/// Set by Ctrl-C and its like: stop, and clean up on the way out.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The pids that run now, or 0.
+static RUNNING: [AtomicI32; LANES] = [const { AtomicI32::new(0) }; LANES];
+
+/// Turns Ctrl-C into an error, and SIGALRM into the end of whatever hangs.
+pub fn handle_signals() -> Result<()> {
+    extern "C" fn interrupt(_: i32) {
+        INTERRUPTED.store(true, Relaxed);
+    }
+    extern "C" fn kill_running(_: i32) {
+        for pid in RUNNING.iter().map(|slot| slot.load(Relaxed)).filter(|pid| *pid > 0) {
+            // SAFETY: plain integers; kill is async-signal-safe.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+    }
+    let handle = |signal, handler| {
+        let action =
+            SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: both handlers do no more than loads and stores of atomics and kill.
+        unsafe { sigaction(signal, &action) }
+    };
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        handle(signal, interrupt)?;
+    }
+    handle(Signal::SIGALRM, kill_running)?;
+    Ok(())
+}
+
+/// Kills what runs after [`PATIENCE`], counted from now.
+fn wind_up() {
+    // SAFETY: takes any integer.
+    unsafe { libc::alarm(PATIENCE) };
+}
+
+fn go_on() -> Result<()> {
+    if INTERRUPTED.load(Relaxed) { Err("interrupted".into()) } else { Ok(()) }
+}
+
+/// Runs every contender once a round.
+///
+/// # Errors
+/// When the user interrupts.
+pub fn rounds(
+    site: &Site,
+    field: &[&'static Contender],
+    rounds: usize,
+    gap: Duration,
+) -> Result<Vec<Series>> {
+    each_round(field, rounds, |contender| {
+        thread::sleep(gap);
+        wind_up();
+        run(site, contender, 0).map(|time| time.as_secs_f64() * 1e3)
+    })
+}
+
+/// Starts `starts` containers in so many lanes, once a repetition; the values are starts
+/// per second.
+///
+/// # Errors
+/// When the user interrupts.
+pub fn throughput(
+    site: &Site,
+    field: &[&'static Contender],
+    repetitions: usize,
+    starts: usize,
+    lanes: usize,
+) -> Result<Vec<Series>> {
+    each_round(field, repetitions, |contender| {
+        let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+        let work = |lane| {
+            while next.fetch_add(1, Relaxed) < starts && !INTERRUPTED.load(Relaxed) {
+                if let Err(error) = run(site, contender, lane) {
+                    next.store(starts, Relaxed);
+                    failure.lock().unwrap_or_else(|broken| broken.into_inner()).replace(error);
+                }
+            }
+        };
+        wind_up();
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for lane in 0..lanes {
+                scope.spawn(move || work(lane));
+            }
+        });
+        let time = start.elapsed().as_secs_f64();
+        match failure.into_inner().unwrap_or_else(|broken| broken.into_inner()) {
+            Some(failure) => Err(failure),
+            None => Ok(starts as f64 / time),
+        }
+    })
+}
+
+/// Measures every contender once a round; one that fails is left alone from then on.
+/// A round before the first isn't counted: it warms the caches.
+fn each_round(
+    field: &[&'static Contender],
+    rounds: usize,
+    measure: impl Fn(&Contender) -> std::result::Result<f64, String>,
+) -> Result<Vec<Series>> {
+    let new = |&contender| Series { contender, values: Vec::new(), failure: None };
+    let mut all: Vec<Series> = field.iter().map(new).collect();
+    for round in 0..=rounds {
+        for index in order(round, field.len()) {
+            let Series { contender, values, failure } = &mut all[index];
+            if failure.is_some() {
+                continue;
+            }
+            let outcome = measure(contender);
+            // Ctrl-C reaches the contender too; its failure is none then.
+            go_on()?;
+            match outcome {
+                Ok(_) if round == 0 => {}
+                Ok(value) => values.push(value),
+                Err(error) => *failure = Some(error),
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Another one begins each round, and every other round goes backwards, so that what a
+/// contender leaves behind (namespaces are torn down after the wait) meets them all.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..count).map(|place| (place + round / 2) % count).collect();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+/// Runs a contender once: the time from before fork to after wait, or what went wrong.
+fn run(site: &Site, contender: &Contender, lane: usize) -> std::result::Result<Duration, String> {
+    let said = |error: std::io::Error| error.to_string();
+    let path = contender.program.path(site).ok_or("it is gone")?;
+    let complaints = site.complaints(lane);
+    let mut command = Command::new(path);
+    command
+        .args((contender.arguments)(site, &format!("bench-{}-{lane}", std::process::id())))
+        // Cargo's LD_LIBRARY_PATH alone would cost a dynamic program several open(2).
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&complaints).map_err(said)?);
+
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(said)?;
+    RUNNING[lane].store(child.id() as i32, Relaxed);
+    let status = child.wait().map_err(said)?;
+    let time = start.elapsed();
+
+    RUNNING[lane].store(0, Relaxed);
+    if status.success() {
+        return Ok(time);
+    }
+    let complaints = fs::read(&complaints).unwrap_or_default();
+    Err(format!("{status}: {}", String::from_utf8_lossy(&complaints).trim()))
+}

@@ -1,0 +1,234 @@
+//! What the contenders need around them, and its removal: the binaries, a temporary
+//! directory with the bundles, and a cgroup layout that all of them accept.
+
+use std::env;
+use std::env::consts::ARCH;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+use crate::Result;
+use crate::contenders::{Program, WORKLOADS, find};
+
+const BUNDLES: [&str; 2] = ["plain", "engine-default"];
+
+/// The parent of the cgroup that engine-default/config.json names.
+const CGROUP: &str = "minirun-bench";
+
+/// Dropping it removes everything that the benchmark or a killed contender left behind.
+pub struct Site {
+    pub is_root: bool,
+    pub minirun: PathBuf,
+    pub floor: PathBuf,
+    /// What a reader of the figures should know.
+    pub facts: Vec<String>,
+    dir: PathBuf,
+    /// Directories made for cgroup hierarchies.
+    hierarchies: Vec<PathBuf>,
+}
+
+impl Site {
+    /// Builds and sets up.
+    ///
+    /// # Errors
+    /// When the build fails, or the temporary directory can't be made.
+    pub fn prepare() -> Result<Self> {
+        let dir = env::temp_dir().join(format!("minirun-bench-{}", std::process::id()));
+        let (minirun, floor, build) = binaries()?;
+        fs::create_dir(&dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
+        let is_root = nix::unistd::geteuid().is_root();
+        let facts = vec![machine(), build];
+        let hierarchies = Vec::new();
+        let mut site = Site { is_root, minirun, floor, facts, dir, hierarchies };
+        site.copy_bundles()?;
+        if is_root && find("crun").is_some() {
+            site.leave_hybrid_mode();
+        }
+        site.name_versions();
+        Ok(site)
+    }
+
+    pub fn rootfs(&self) -> OsString {
+        self.dir.join("plain/rootfs").into()
+    }
+
+    pub fn bundle(&self, name: &str) -> OsString {
+        self.dir.join(name).into()
+    }
+
+    /// Where an OCI runtime keeps its state.
+    pub fn state(&self, program: &str) -> OsString {
+        self.dir.join(format!("{program}-state")).into()
+    }
+
+    /// Where the standard error of a run goes.
+    pub fn complaints(&self, lane: usize) -> PathBuf {
+        self.dir.join(format!("stderr-{lane}"))
+    }
+
+    fn copy_bundles(&self) -> Result<()> {
+        let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/bundles");
+        for name in BUNDLES {
+            let to = self.dir.join(name);
+            for dir in ["bin", "dev", "proc", "sys"] {
+                fs::create_dir_all(to.join("rootfs").join(dir))?;
+            }
+            copy(&bundles.join(name).join("config.json"), &to.join("config.json"))?;
+            copy(&self.floor, &to.join("rootfs/bin/true"))?;
+        }
+        Ok(())
+    }
+
+    /// crun refuses a machine where v1 hierarchies and a v2 with controllers stand side
+    /// by side, so those controllers become v1 too, for all contenders alike.
+    fn leave_hybrid_mode(&mut self) {
+        let Ok(unified) = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers") else {
+            return;
+        };
+        // A hierarchy that was unmounted a moment ago, as by the last benchmark, goes back
+        // to v2 some time later.
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let unmounted = own.lines().filter_map(|line| line.split(':').nth(1)).filter(|&name| {
+            let is_v1 = !name.is_empty() && !name.starts_with("name=");
+            is_v1 && !Path::new("/sys/fs/cgroup").join(name).exists()
+        });
+        let controllers: Vec<_> = unified.split_whitespace().chain(unmounted).collect();
+        if controllers.is_empty() {
+            return;
+        }
+        let names = controllers.join(", ");
+        let fact = match self.mount_on_v1(&controllers) {
+            Ok(()) => format!("cgroup v2 lends {names} to v1: crun refuses hybrid mode"),
+            Err(error) => format!("crun will refuse this machine's hybrid cgroups: {error}"),
+        };
+        self.facts.push(fact);
+    }
+
+    /// The mounts are in a namespace of this process, so that they can't outlive it.
+    fn mount_on_v1(&mut self, controllers: &[&str]) -> Result<()> {
+        let none = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        for &controller in controllers {
+            let dir = Path::new("/sys/fs/cgroup").join(controller);
+            if fs::create_dir(&dir).is_ok() {
+                self.hierarchies.push(dir.clone());
+            }
+            let kind = Some("cgroup");
+            mount(kind, &dir, kind, MsFlags::empty(), Some(controller))
+                .map_err(|errno| format!("mount {}: {errno}", dir.display()))?;
+        }
+        Ok(())
+    }
+
+    fn name_versions(&mut self) {
+        let mut seen = Vec::new();
+        for contender in WORKLOADS.iter().flat_map(|workload| workload.contenders) {
+            let program = &contender.program;
+            let is_here = !matches!(program, Program::Floor) && program.absence(self).is_none();
+            let path = program.path(self).filter(|path| is_here && !seen.contains(path));
+            let Some(path) = path else { continue };
+            let output = Command::new(&path).arg("--version").output();
+            let text = output.map(|output| output.stdout).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let version = text.lines().next().unwrap_or("a program without a version");
+            self.facts.push(version.to_owned());
+            seen.push(path);
+        }
+    }
+
+    /// Containers of a runtime that was killed, or that forgot one.
+    fn delete_containers(&self) {
+        for (program, path) in ["crun", "runc"].map(|program| (program, find(program))) {
+            let Some(path) = path else { continue };
+            let state = self.state(program);
+            for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
+                let mut delete = Command::new(&path);
+                delete.arg("--root").arg(&state).args(["delete", "--force"]).arg(entry.file_name());
+                let _ = delete.stdout(Stdio::null()).status();
+            }
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.delete_containers();
+        // Most of it isn't there most of the time.
+        for dir in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(dir.path().join(CGROUP));
+        }
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(CGROUP));
+        for dir in &self.hierarchies {
+            let _ = umount2(dir, MntFlags::MNT_DETACH);
+            let _ = fs::remove_dir(dir);
+        }
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            eprintln!("bench: remove {}: {error}", self.dir.display());
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copied = fs::copy(from, to);
+    copied.map_err(|error| format!("copy {} to {}: {error}", from.display(), to.display()))?;
+    Ok(())
+}
+
+fn machine() -> String {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().count();
+    let (kernel, user) = (kernel.trim(), nix::unistd::geteuid());
+    format!("Linux {kernel}, {ARCH}, {processors} processors, {mounts} mounts, uid {user}")
+}
+
+/// Cargo's target directory: it gives benches a folder in it.
+pub fn target_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("")
+}
+
+/// Builds minirun and the floor statically; gives their paths and says how.
+fn binaries() -> Result<(PathBuf, PathBuf, String)> {
+    let musl = format!("{ARCH}-unknown-linux-musl");
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libraries = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", &musl])
+        .output()
+        .map_err(|error| format!("run rustc: {error}"))?;
+    let has_musl = Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir();
+    let target = if has_musl { musl } else { format!("{ARCH}-unknown-linux-gnu") };
+
+    let dir = target_dir();
+    let chosen = env::var_os("MINIRUN").map(fs::canonicalize).transpose();
+    let chosen = chosen.map_err(|error| format!("find MINIRUN: {error}"))?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--example", "floor", "--target", &target]);
+    cargo.arg("--target-dir").arg(&dir);
+    cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    if !has_musl {
+        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    }
+    if chosen.is_none() {
+        cargo.args(["--bin", "minirun"]);
+    }
+    if !cargo.status()?.success() {
+        return Err("the build failed".into());
+    }
+    let built = dir.join(&target).join("release");
+    let (minirun, mut build) = match chosen {
+        Some(path) => {
+            let build = format!("minirun is {}, the floor a static {target}", path.display());
+            (path, build)
+        }
+        None => (built.join("minirun"), format!("minirun and the floor are static, {target}")),
+    };
+    if !has_musl {
+        build.push_str(" (the musl target isn't installed; it starts faster)");
+    }
+    Ok((minirun, built.join("examples/floor"), build))
+}
