@@ -113,7 +113,9 @@ fn a_kill_at_every_system_call_leaves_nothing_and_is_told() {
     let calls = system_calls(&std::fs::read_to_string(&log).unwrap());
     assert!(calls.contains_key("pivot_root") && calls.contains_key("clone3"), "{calls:?}");
     let (mut runs, mut disturbed) = (0, 0);
-    for (name, count) in calls {
+    // At rmdir the kill would meet both who remove the cgroup, the sweeper and then the
+    // runtime that stands in for it.
+    for (name, count) in calls.into_iter().filter(|(name, _)| name != "rmdir") {
         // Target and init make a few of each, after the container has been set up.
         for number in 1..=count.min(60) {
             let inject = format!("inject={name}:signal=SIGKILL:when={number}");
