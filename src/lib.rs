@@ -51,7 +51,9 @@ mod sys;
 mod trace;
 
 pub use attach::Signals;
-pub use command::{Child, Command, Container, ExitStatus, Network, Output, Stdio, UserNamespace};
+pub use command::{
+    Bundle, Child, Command, Container, ExitStatus, Network, Output, Stdio, UserNamespace,
+};
 pub use error::{Error, Result};
 pub use launch::{Entry, Journal};
 pub use oci_spec::runtime::{Capability, PosixRlimitType, Spec};

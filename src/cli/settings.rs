@@ -9,6 +9,37 @@ use minirun::{Command, Container, Error, Network, UserNamespace};
 
 use super::values::{self, SecurityOption};
 
+/// What a bundle's config.json says instead.
+pub const SHAPING: &[&str] = &[
+    "command",
+    "name",
+    "hostname",
+    "init",
+    "no_init",
+    "net",
+    "userns",
+    "user",
+    "workdir",
+    "env",
+    "env_file",
+    "tty",
+    "no_tty",
+    "interactive",
+    "bind",
+    "tmpfs",
+    "read_only",
+    "ephemeral",
+    "cap_add",
+    "cap_drop",
+    "security_opt",
+    "memory",
+    "cpus",
+    "pids",
+    "ulimit",
+    "timeout",
+    "kill_after",
+];
+
 /// Options of `run` that `plan` shares.
 #[derive(Debug, Args)]
 pub struct Settings {

@@ -1,6 +1,7 @@
 //! The library's face, shaped like [`std::process::Command`]: a [`Container`] is the
 //! surroundings, a [`Command`] is a program in them, a [`Child`] is one that runs.
 
+mod bundle;
 mod child;
 mod container;
 mod spec;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 
+pub use bundle::Bundle;
 pub use child::{Child, ExitStatus, Output};
 pub use container::{Container, Network, UserNamespace};
 pub use stdio::Stdio;

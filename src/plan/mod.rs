@@ -12,6 +12,7 @@ mod mounts;
 mod namespaces;
 pub mod op;
 mod process;
+mod unsupported;
 mod words;
 
 use std::ffi::CString;
@@ -87,6 +88,7 @@ impl Plan {
     /// do, or holds a string with a NUL byte; the error names the field.
     pub fn new(spec: &Spec, options: &Options, host: &Host) -> Result<Plan> {
         let mut steps = Steps { list: Vec::with_capacity(96), origins: &options.origins };
+        unsupported::refuse(&steps, spec)?;
         let layout = namespaces::Layout::new(spec, &steps)?;
         let cgroup = cgroup::Cgroup::new(spec, options, host, &steps)?;
 

@@ -352,3 +352,71 @@ fn every_step_has_words_and_a_purpose() {
         }
     }
 }
+
+/// A specification from JSON, with one field of it replaced.
+fn plan_of_json(path: &[&str], value: serde_json::Value) -> Result<Plan, Error> {
+    let mut json = serde_json::json!({
+        "ociVersion": "1.3.0",
+        "root": { "path": "/r" },
+        "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"] },
+        "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }], "resources": {} },
+    });
+    let mut place = &mut json;
+    for key in path {
+        place = &mut place[*key];
+    }
+    *place = value;
+    let spec = serde_json::from_value(json).expect("a specification");
+    let options = super::Options {
+        name: "box".into(),
+        init: false,
+        ephemeral: false,
+        die_with_parent: true,
+        stdio: false,
+        narrate: false,
+        origins: Vec::new(),
+    };
+    Plan::new(&spec, &options, &root())
+}
+
+#[test]
+fn a_field_that_is_not_carried_out_is_refused_by_its_path() {
+    use serde_json::json;
+    assert!(plan_of_json(&["annotations"], json!({ "any": "thing" })).is_ok());
+    let rows = [
+        ("domainname", json!("x")),
+        ("hooks", json!({})),
+        ("process.apparmorProfile", json!("x")),
+        ("process.oomScoreAdj", json!(1)),
+        ("process.selinuxLabel", json!("x")),
+        ("process.scheduler", json!({ "policy": "SCHED_OTHER" })),
+        ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 1 })),
+        ("linux.cgroupsPath", json!("/x")),
+        ("linux.seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
+        ("linux.sysctl", json!({ "net.ipv4.ip_forward": "1" })),
+        ("linux.rootfsPropagation", json!("shared")),
+        ("linux.personality", json!({ "domain": "LINUX" })),
+        ("linux.mountLabel", json!("x")),
+        ("linux.devices", json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 1 }])),
+        ("linux.resources.devices", json!([{ "allow": false, "access": "rwm" }])),
+        ("linux.resources.unified", json!({ "memory.high": "1" })),
+    ];
+    for (path, value) in rows {
+        let keys: Vec<&str> = path.split('.').collect();
+        let error = plan_of_json(&keys, value).expect_err(path);
+        assert_eq!(error.place(), Some(path), "{error}");
+    }
+    for (field, place, value) in [
+        ("cpu", "linux.resources.cpu.shares", json!({ "shares": 2 })),
+        ("memory", "linux.resources.memory.swap", json!({ "swap": 2 })),
+    ] {
+        let error = plan_of_json(&["linux", "resources", field], value).expect_err(place);
+        assert_eq!(error.place(), Some(place), "{error}");
+    }
+    let joined = json!([{ "type": "pid" }, { "type": "mount", "path": "/proc/1/ns/mnt" }]);
+    let error = plan_of_json(&["linux", "namespaces"], joined).expect_err("a path");
+    assert_eq!(error.place(), Some("linux.namespaces[1].path"));
+    let mounts = json!([{ "destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"] }]);
+    let error = plan_of_json(&["mounts"], mounts).expect_err("tmpcopyup");
+    assert_eq!(error.place(), Some("mounts[0].options"));
+}

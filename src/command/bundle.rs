@@ -1,0 +1,57 @@
+//! A container from a bundle: a directory with a config.json (runtime-spec).
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::oci;
+use crate::plan::{Options, Plan};
+
+/// A bundle that has been read.
+///
+/// ```
+/// use minirun::Bundle;
+/// let plan = Bundle::load("benches/bundles/plain")?.plan("box")?;
+/// assert!(plan.to_string().contains("set hostname runc [hostname]"));
+/// # Ok::<(), minirun::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    spec: Spec,
+}
+
+impl Bundle {
+    /// Reads `directory`/config.json.
+    ///
+    /// # Errors
+    /// When it can't be read or isn't a runtime-spec of version 1.0.0 to 1.3.x; the error
+    /// names the path of the field.
+    pub fn load(directory: impl AsRef<Path>) -> Result<Self> {
+        Ok(Bundle { spec: oci::bundle::load(directory.as_ref())? })
+    }
+
+    /// The specification, with an absolute `root.path`.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The steps that a container of this bundle consists of.
+    ///
+    /// # Errors
+    /// The first field that contradicts another, that this host can't carry out, or that
+    /// this version of minirun doesn't carry out, by its path.
+    pub fn plan(&self, name: &str) -> Result<Plan> {
+        let options = Options {
+            name: name.to_owned(),
+            init: false,
+            ephemeral: false,
+            die_with_parent: true,
+            stdio: false,
+            narrate: false,
+            origins: Vec::new(),
+        };
+        Plan::new(&self.spec, &options, &Host::read()?)
+    }
+}

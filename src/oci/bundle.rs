@@ -1,0 +1,110 @@
+//! Reading a bundle: a directory with a config.json and usually a root filesystem
+//! (runtime-spec, "Filesystem Bundle").
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+
+use crate::error::{Error, Result};
+
+/// The runtime-spec versions that are understood: 1.0.0 up to this minor version.
+const NEWEST_MINOR: u64 = 3;
+
+/// Reads `bundle`/config.json. A relative `root.path` is taken from the bundle.
+///
+/// Unknown properties are ignored, as the runtime-spec demands ("Extensibility"); a known
+/// one of the wrong type is an error that names its path.
+///
+/// # Errors
+/// When the file can't be read, isn't JSON, or doesn't fit the specification.
+pub(crate) fn load(bundle: &Path) -> Result<Spec> {
+    let bundle = std::path::absolute(bundle)
+        .map_err(|error| Error::io("find the working directory", &error))?;
+    let file = bundle.join("config.json");
+    let step = format!("read {}", file.display());
+    let text = std::fs::read(&file).map_err(|error| {
+        Error::io(step.as_str(), &error)
+            .at("--bundle")
+            .hint("a bundle is a directory with a config.json in it")
+    })?;
+    let mut spec = parse(&text, &step)?;
+    check_version(spec.version(), &step)?;
+    if let Some(root) = spec.root_mut() {
+        root.set_path(bundle.join(root.path()));
+    }
+    Ok(spec)
+}
+
+fn parse(text: &[u8], step: &str) -> Result<Spec> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let spec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        // A path of "." is the file itself: it isn't JSON at all.
+        Error::said(step, error.inner().to_string()).at(path.trim_start_matches('.'))
+    })?;
+    json.end().map_err(|error| Error::said(step, error.to_string()))?;
+    Ok(spec)
+}
+
+/// `ociVersion` is a semantic version; what is newer than we know may mean something else.
+fn check_version(version: &str, step: &str) -> Result<()> {
+    let refuse = |reason: String| {
+        let hint = format!("minirun understands 1.0.0 to 1.{NEWEST_MINOR}.x");
+        Err(Error::said(step, reason).at("ociVersion").hint(hint))
+    };
+    if version.is_empty() {
+        return refuse("the version of the specification is missing".to_owned());
+    }
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<Option<u64>> = core.split('.').map(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [Some(1), Some(minor), Some(_)] if minor <= NEWEST_MINOR => Ok(()),
+        [Some(_), Some(_), Some(_)] => refuse(format!("version {version} is not supported")),
+        _ => refuse(format!("{version:?} is not a semantic version")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> Error {
+        parse(text.as_bytes(), "read").unwrap_err()
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_path() {
+        let wrong =
+            error(r#"{"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":"abc","gid":0}}}"#);
+        assert_eq!(wrong.place(), Some("process.user.uid"));
+        let wrong =
+            error(r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/a"},{"destination":7}]}"#);
+        assert_eq!(wrong.place(), Some("mounts[1].destination"));
+        let wrong = error(r#"{"ociVersion":"1.0.0","linux":{"namespaces":[{"type":"nonsense"}]}}"#);
+        assert_eq!(wrong.place(), Some("linux.namespaces[0].type"));
+    }
+
+    #[test]
+    fn what_is_not_json_says_where() {
+        assert!(error("{\"ociVersion\": ").to_string().contains("EOF"), "{}", error("{"));
+        assert!(error("{} x").to_string().contains("trailing characters"));
+        assert!(error("").place().is_none());
+    }
+
+    #[test]
+    fn unknown_properties_are_ignored() {
+        let text = r#"{"ociVersion":"1.0.0","futuristic":{"a":1},"process":{"argz":[],"cwd":"/","user":{"uid":0,"gid":0}}}"#;
+        assert!(parse(text.as_bytes(), "read").is_ok());
+    }
+
+    #[test]
+    fn versions_up_to_ours_are_understood() {
+        for good in ["1.0.0", "1.0.2-dev", "1.1.0+build", "1.2.1", "1.3.0", "1.3.9"] {
+            assert!(check_version(good, "read").is_ok(), "{good}");
+        }
+        for bad in ["", "0.9.0", "1.4.0", "2.0.0", "1.0", "one", "1.0.x"] {
+            let error = check_version(bad, "read").expect_err(bad);
+            assert_eq!(error.place(), Some("ociVersion"));
+        }
+    }
+}
