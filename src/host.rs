@@ -29,6 +29,10 @@ pub struct Host {
     /// Whether this process is in a user namespace other than the first, where
     /// mknod(2) is refused even to its root.
     pub in_user_namespace: bool,
+    /// Whether group 5 (tty) exists for this process; not in every user namespace.
+    pub has_tty_group: bool,
+    /// Whether setgroups(2) is allowed; not in a user namespace of one mapped id.
+    pub can_set_groups: bool,
     /// The subordinate ids of an ordinary user, when newuidmap can map them.
     pub subordinate: Option<Subordinate>,
     /// How the kernel's cgroups are mounted.
@@ -80,12 +84,15 @@ impl Host {
     pub fn read() -> Result<Host> {
         let kernel = kernel_version()?;
         let uid = geteuid().as_raw();
+        let in_user_namespace = !owns_every_id(&read("/proc/self/uid_map"));
         Ok(Host {
             uid,
             gid: getegid().as_raw(),
             capabilities: permitted_capabilities(),
             kernel,
-            in_user_namespace: !owns_every_id(&read("/proc/self/uid_map")),
+            in_user_namespace,
+            has_tty_group: !in_user_namespace || maps(&read("/proc/self/gid_map"), 5),
+            can_set_groups: !in_user_namespace || read("/proc/self/setgroups").trim() != "deny",
             subordinate: if uid == 0 { None } else { subordinate_ids(uid) },
             cgroup: cgroup_layout(),
         })
@@ -128,6 +135,17 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 /// Only the first user namespace maps all 2^32 - 1 ids to themselves by default.
 fn owns_every_id(uid_map: &str) -> bool {
     uid_map.is_empty() || uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether an id map has `id` inside (user_namespaces(7)).
+fn maps(id_map: &str, id: u64) -> bool {
+    id_map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
+        match (numbers.next().flatten(), numbers.nth(1).flatten()) {
+            (Some(first), Some(count)) => (first..first + count).contains(&id),
+            _ => false,
+        }
+    })
 }
 
 fn subordinate_ids(uid: u32) -> Option<Subordinate> {
@@ -226,6 +244,13 @@ mod tests {
         assert!(owns_every_id("         0          0 4294967295\n"));
         assert!(!owns_every_id("         0       1000          1\n"));
         assert!(owns_every_id(""), "a kernel without user namespaces has no such file");
+    }
+
+    #[test]
+    fn an_id_is_mapped_or_not() {
+        assert!(maps("         0       1000          1\n         1     100000      65536\n", 5));
+        assert!(!maps("         0       1000          1\n", 5));
+        assert!(!maps("", 0));
     }
 
     #[test]

@@ -187,6 +187,14 @@ fn a_single_mapped_id_can_be_any_user() {
 }
 
 #[test]
+fn root_of_a_user_namespace_runs_containers_too() {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(support::binary()).arg("run");
+    let output = command.arg(support::rootfs()).args(["id", "-u"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n", "{}", said(&output));
+}
+
+#[test]
 fn capabilities_are_added_and_dropped() {
     let effective = |options: &[&str]| {
         let text = script(options, "grep CapEff /proc/self/status | cut -f2");

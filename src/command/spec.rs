@@ -52,7 +52,10 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     let mut origins: Vec<(String, String)> =
         ORIGINS.iter().map(|&(path, option)| (path.to_owned(), option.to_owned())).collect();
 
-    let tty_gid = maps.as_ref().is_none_or(|maps| maps.has_gid(defaults::TTY_GID));
+    let tty_gid = match &maps {
+        Some(maps) => maps.has_gid(defaults::TTY_GID),
+        None => host.has_tty_group,
+    };
     let fresh_sysfs = container.network == Network::None || maps.is_none();
     let mut mounts = defaults::mounts(tty_gid, fresh_sysfs);
     for extra in &container.mounts {
@@ -64,6 +67,9 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     let grantable = if maps.is_some() { u64::MAX } else { host.capabilities };
 
     let mut root = Root::default();
+    if container.rootfs.as_os_str().is_empty() {
+        return Err(Error::said("open the root filesystem", "its path is empty").at("ROOTFS"));
+    }
     let rootfs = std::path::absolute(&container.rootfs)
         .map_err(|error| Error::io("find the working directory", &error))?;
     root.set_path(rootfs).set_readonly(Some(container.read_only));

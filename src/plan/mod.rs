@@ -108,7 +108,7 @@ impl Plan {
         steps.container(Op::PivotRoot, "root.path");
         layout.names(&mut steps, spec)?;
         process::limits(&mut steps, spec)?;
-        process::identity(&mut steps, spec, &layout)?;
+        process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list })
     }

@@ -96,8 +96,11 @@ impl Layout {
 
     /// Whether setgroups(2) works inside: an ordinary user who maps their own gid
     /// has to give it up first (user_namespaces(7)).
-    pub(super) fn can_set_groups(&self) -> bool {
-        !self.has_user() || self.gids.iter().map(|range| range.size as u64).sum::<u64>() > 1
+    pub(super) fn can_set_groups(&self, host: &Host) -> bool {
+        if !self.has_user() {
+            return host.can_set_groups;
+        }
+        self.gids.iter().map(|range| range.size as u64).sum::<u64>() > 1
     }
 
     pub(super) fn enter(&self, steps: &mut Steps, cgroup: &Cgroup) {

@@ -12,6 +12,7 @@ use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op};
 use super::{Options, Side, Steps};
 use crate::error::Result;
+use crate::host::Host;
 
 /// Where commands without a slash are looked for when the environment has no PATH.
 pub(crate) const DEFAULT_PATH: &str =
@@ -45,7 +46,7 @@ pub(super) fn limits(steps: &mut Steps, spec: &Spec) -> Result<()> {
 }
 
 /// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).
-pub(super) fn identity(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result<()> {
+pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout) -> Result<()> {
     let process = required(steps, spec)?;
     let user = process.user();
     let sets = process.capabilities().as_ref();
@@ -70,10 +71,10 @@ pub(super) fn identity(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Resul
     }
     // Groups before the uid, which takes CAP_SETGID away.
     let gids = user.additional_gids().clone().unwrap_or_default();
-    if layout.can_set_groups() {
+    if layout.can_set_groups(host) {
         steps.container(Op::SetGroups { gids }, "process.user.additionalGids");
     } else if !gids.is_empty() {
-        let reason = "an ordinary user without subordinate ids can't set groups";
+        let reason = "without subordinate ids no groups can be set";
         let path = "process.user.additionalGids";
         return Err(steps.error(path, "set supplementary groups", reason));
     }

@@ -19,6 +19,8 @@ fn root() -> Host {
         capabilities: (1 << 41) - 1,
         kernel: (6, 1),
         in_user_namespace: false,
+        has_tty_group: true,
+        can_set_groups: true,
         subordinate: None,
         cgroup: CgroupLayout::V2 { own: "/user.slice/session-1.scope".into() },
     }
@@ -209,6 +211,16 @@ fn a_single_mapped_id_can_set_no_groups() {
     assert_eq!(position(&single, "setgroups"), None);
     let full = plan(&shell(&container()), &with_subordinate_ids()).unwrap();
     assert!(position(&full, "setgroups").is_some());
+}
+
+/// As after `unshare -Ur`: root, but of a namespace with one id.
+#[test]
+fn root_of_a_user_namespace_does_without_what_it_lacks() {
+    let host =
+        Host { in_user_namespace: true, has_tty_group: false, can_set_groups: false, ..root() };
+    let plan = plan(&shell(&container()), &host).unwrap();
+    assert_eq!((position(&plan, "uid_map"), position(&plan, "setgroups")), (None, None));
+    assert!(!plan.to_string().contains("gid=5"));
 }
 
 #[test]
