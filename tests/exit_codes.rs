@@ -90,6 +90,22 @@ fn a_failing_mount_names_its_option() {
 }
 
 #[test]
+fn limits_too_small_to_start_in_are_named() {
+    if support::skipped(support::without_root()) {
+        return;
+    }
+    assert_fails(&run(&["--memory", "4k"], &["true"]), 125, &["killed by signal 9", "--memory"]);
+    assert_fails(&run(&["--pids", "1"], &["true"]), 125, &["EAGAIN", "--pids"]);
+}
+
+#[test]
+fn the_hosts_root_is_not_covered_by_an_overlay() {
+    let output = minirun(&["run", "--ephemeral", "/", "true"]).output().unwrap();
+    assert_fails(&output, 125, &["EBUSY", "can't be covered"]);
+    assert!(!std::path::Path::new("/upper").exists(), "a layer was made on the host");
+}
+
+#[test]
 fn a_symlinked_proc_is_refused() {
     let dir = TempDir::new("proc");
     fs::create_dir(dir.path().join("elsewhere")).unwrap();
@@ -141,6 +157,16 @@ fn files_for_results_are_not_left_empty_when_the_run_fails() {
     let output = run(&["--report", &report, "--trace", &trace], &["nosuch"]);
     assert_eq!(output.status.code(), Some(127));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    fs::write(&report, "precious").unwrap();
+    assert_eq!(run(&["--report", &report], &["nosuch"]).status.code(), Some(127));
+    assert_eq!(fs::read_to_string(&report).unwrap(), "precious");
+    assert_eq!(run(&["--report", &report], &["true"]).status.code(), Some(0));
+    assert!(fs::read_to_string(&report).unwrap().starts_with('{'));
+    let marker = format!("{}:/mnt", dir.path().display());
+    let words = ["create /no/dir/pid (--pid-file)", "ENOENT"];
+    let options = ["-v", &marker, "--pid-file", "/no/dir/pid"];
+    assert_fails(&run(&options, &["touch", "/mnt/ran"]), 125, &words);
+    assert!(!dir.path().join("ran").exists(), "the target ran first");
     let words = ["create /no/dir/report (--report)", "ENOENT"];
     assert_fails(&run(&["--report", "/no/dir/report"], &["true"]), 125, &words);
 }

@@ -114,3 +114,17 @@ fn the_target_starts_with_default_signals() {
     let seen = String::from_utf8_lossy(&output.stdout);
     assert_eq!(seen, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
+
+#[test]
+fn a_signal_that_the_caller_ignores_stays_ignored() {
+    let mut command = std::process::Command::new("nohup");
+    command.arg(support::binary()).arg("run").arg(support::rootfs());
+    command.args(["sh", "-c", "echo ready; sleep 0.5; echo unharmed"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
+    output.read_line(&mut line).unwrap();
+    assert_eq!((line.as_str(), child.wait().unwrap().code()), ("ready\nunharmed\n", Some(0)));
+}

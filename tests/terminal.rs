@@ -192,3 +192,36 @@ fn a_pipe_into_a_forced_tty_ends_like_ctrl_d() {
     assert_eq!(output.status.code(), Some(0), "{}", support::said(&output));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "line\r\nline\r\n", "echoed, then copied");
 }
+
+#[test]
+fn a_reader_that_reads_nothing_does_not_stop_the_clock() {
+    let began = Instant::now();
+    let mut command = support::run_command(&["--tty", "--timeout", "500ms"], &["yes"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(124));
+    assert!(began.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_reader_that_leaves_hangs_up_the_terminal() {
+    let mut command = support::run_command(&["--tty"], &["yes"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut some = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > patience {
+            child.kill().unwrap();
+            panic!("it still runs");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 1), "ended by SIGHUP");
+}
+
+#[test]
+fn an_unreadable_input_is_an_ended_one() {
+    let mut command = support::run_command(&["--tty", "--timeout", "5s"], &["cat"]);
+    command.stdin(File::open("/").unwrap()).stdout(std::process::Stdio::null());
+    assert_eq!(command.status().unwrap().code(), Some(0));
+}

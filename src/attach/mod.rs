@@ -81,7 +81,8 @@ impl Signals {
     /// # Errors
     /// When descriptors run out.
     pub fn collect() -> Result<Self> {
-        SignalQueue::new(|signal| !KEPT.contains(&signal))
+        // What the caller ignores (nohup does so with SIGHUP) is not for the target either.
+        SignalQueue::new(|signal| !KEPT.contains(&signal) && !sys::signal::is_ignored(signal))
             .map(Signals)
             .map_err(|errno| Error::system("collect signals", errno))
     }
@@ -118,7 +119,11 @@ pub(crate) fn until_end(
             }
         }
         if let Some(terminal) = &mut terminal {
+            let was_gone = terminal.is_gone();
             terminal.relay();
+            if terminal.is_gone() && !was_gone {
+                let _ = send(libc::SIGHUP);
+            }
         }
         if ended {
             if let Some(terminal) = &mut terminal {

@@ -123,7 +123,7 @@ impl<'a> Terminal<'a> {
         }
         if !self.screen.is_empty() {
             fds.push(PollFd::new(self.output.as_fd(), PollFlags::POLLOUT));
-        } else if self.screen.open {
+        } else {
             events |= PollFlags::POLLIN;
         }
         if !events.is_empty() && !self.hung_up {
@@ -133,20 +133,22 @@ impl<'a> Terminal<'a> {
 
     /// Moves what can be moved without waiting.
     pub(super) fn relay(&mut self) {
-        if self.keys.is_empty() && self.keys.open && is_readable(self.input.as_fd()) {
+        if self.keys.is_empty() && self.keys.open && is_ready(self.input.as_fd(), PollFlags::POLLIN)
+        {
             match self.keys.fill(self.input.as_fd()) {
-                Ok(0) | Err(Errno::EIO) => self.end_of_input(),
-                _ => {}
+                Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                _ => self.end_of_input(),
             }
         }
         if !self.keys.is_empty() {
             // What a pty without a reader refuses is typed again once it has one.
             let _ = self.keys.flush(self.master);
         }
-        if self.screen.is_empty() && self.screen.open {
+        if self.screen.is_empty() {
             self.hung_up = matches!(self.screen.fill(self.master), Err(Errno::EIO));
         }
-        if !self.screen.is_empty() {
+        // A pipe without a reader must not keep signals and the clock waiting.
+        if !self.screen.is_empty() && is_ready(self.output.as_fd(), PollFlags::POLLOUT) {
             self.show();
         }
     }
@@ -163,12 +165,18 @@ impl<'a> Terminal<'a> {
     fn show(&mut self) {
         match self.screen.flush(self.output.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // Nobody looks any more; the target gets SIGHUP when the master closes.
+            // Nobody looks any more.
             Err(_) => {
                 self.screen.open = false;
                 (self.screen.start, self.screen.end) = (0, 0);
             }
         }
+    }
+
+    /// Whether what the target writes can't be shown any more, as when the reader of a
+    /// pipe has left; a terminal that goes away means SIGHUP for those who use it.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.screen.open
     }
 
     /// Shows what the target wrote before it ended.
@@ -189,8 +197,8 @@ impl<'a> Terminal<'a> {
     }
 }
 
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], 0u16), Ok(1..))
+fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> bool {
+    matches!(poll(&mut [PollFd::new(fd, events)], 0u16), Ok(1..))
 }
 
 /// Standard output, opened anew if it is a terminal: making it non-blocking must not

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use minirun::background::{self, Background};
@@ -53,11 +52,12 @@ impl Run {
         let trace = self.trace.as_deref().map(|path| ResultFile::create(path, "--trace"));
         let report = self.report.as_deref().map(|path| ResultFile::create(path, "--report"));
         let (trace, report) = (trace.transpose()?, report.transpose()?);
+        let pid_file = self.pid_file.as_deref().map(PidFile::create).transpose()?;
         if self.detach {
-            return self.detached(&command, trace, report);
+            return self.detached(&command, pid_file, trace, report);
         }
         let signals = Signals::collect()?;
-        let mut child = self.start(&command, trace.as_ref())?;
+        let mut child = start(&command, pid_file, trace.as_ref())?;
         if !child.plan().has_console() {
             // They are the target's now.
             background::release_stdio(&[0, 1])?;
@@ -70,19 +70,20 @@ impl Run {
     fn detached(
         &self,
         command: &Command,
+        pid_file: Option<PidFile>,
         trace: Option<ResultFile>,
         report: Option<ResultFile>,
     ) -> Result<u8, Error> {
         let caller = match background::enter()? {
             Background::Caller(status) => {
                 // The files are the other process's to fill or to remove.
-                std::mem::forget((trace, report));
+                std::mem::forget((pid_file, trace, report));
                 return Ok(status);
             }
             Background::Runtime(caller) => caller,
         };
         let signals = Signals::collect()?;
-        match self.start(command, trace.as_ref()) {
+        match start(command, pid_file, trace.as_ref()) {
             Ok(mut child) => {
                 super::print(&format!("{}\n", child.name()))?;
                 background::release_stdio(&[0, 1, 2])?;
@@ -124,17 +125,21 @@ impl Run {
         }
         Ok(())
     }
+}
 
-    fn start(&self, command: &Command, trace: Option<&ResultFile>) -> Result<Child, Error> {
-        let child = command.spawn()?;
-        if let Some(path) = &self.pid_file {
-            write_pid_file(path, child.id())?;
-        }
-        if let Some(trace) = trace {
-            trace.write(&child.trace())?;
-        }
-        Ok(child)
+fn start(
+    command: &Command,
+    pid_file: Option<PidFile>,
+    trace: Option<&ResultFile>,
+) -> Result<Child, Error> {
+    let child = command.spawn()?;
+    if let Some(pid_file) = pid_file {
+        pid_file.write(child.id())?;
     }
+    if let Some(trace) = trace {
+        trace.write(&child.trace())?;
+    }
+    Ok(child)
 }
 
 fn finish(child: &mut Child, signals: &Signals, report: Option<ResultFile>) -> Result<u8, Error> {
@@ -145,35 +150,61 @@ fn finish(child: &mut Child, signals: &Signals, report: Option<ResultFile>) -> R
     Ok(status.exit_code())
 }
 
-/// Whole or not at all: a reader never sees half a number.
-fn write_pid_file(path: &str, pid: u32) -> Result<(), Error> {
-    let temporary = format!("{path}.{}", std::process::id());
-    fs::write(&temporary, pid.to_string()).and_then(|()| fs::rename(&temporary, path)).map_err(
-        |error| {
-            let _ = fs::remove_file(&temporary);
-            Error::io(format!("write {path}"), &error).at("--pid-file")
-        },
-    )
+/// `--pid-file`, written whole or not at all: a reader never sees half a number.
+struct PidFile {
+    path: String,
+    temporary: String,
 }
 
-/// A file for a result that comes later; removed again if it never comes.
+impl PidFile {
+    /// Makes the file under another name, to know beforehand that it can be made.
+    fn create(path: &str) -> Result<Self, Error> {
+        let temporary = format!("{path}.{}", std::process::id());
+        File::create(&temporary)
+            .map_err(|error| Error::io(format!("create {path}"), &error).at("--pid-file"))?;
+        Ok(PidFile { path: path.to_owned(), temporary })
+    }
+
+    fn write(self, pid: u32) -> Result<(), Error> {
+        fs::write(&self.temporary, pid.to_string())
+            .and_then(|()| fs::rename(&self.temporary, &self.path))
+            .map_err(|error| Error::io(format!("write {}", self.path), &error).at("--pid-file"))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Gone already when it has become the pid file.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// A file for a result that comes later. One that was there keeps its content until
+/// then, one that wasn't is removed again if the result never comes.
 struct ResultFile {
     path: String,
     option: &'static str,
     file: File,
+    is_new: bool,
     written: std::cell::Cell<bool>,
 }
 
 impl ResultFile {
     fn create(path: &str, option: &'static str) -> Result<Self, Error> {
-        let file = File::create(path)
-            .map_err(|error| Error::io(format!("create {path}"), &error).at(option))?;
-        Ok(ResultFile { path: path.to_owned(), option, file, written: false.into() })
+        let open = |new| File::options().write(true).create_new(new).open(path);
+        let (file, is_new) = match open(true) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => (open(false), false),
+            opened => (opened, true),
+        };
+        let file = file.map_err(|error| Error::io(format!("create {path}"), &error).at(option))?;
+        Ok(ResultFile { path: path.to_owned(), option, file, is_new, written: false.into() })
     }
 
     fn write(&self, json: &impl std::fmt::Display) -> Result<(), Error> {
         self.written.set(true);
         let text = format!("{json:#}\n");
+        // Neither a pipe nor a terminal can be cut, nor need it be.
+        let _ = self.file.set_len(0);
         (&self.file)
             .write_all(text.as_bytes())
             .map_err(|error| Error::io(format!("write {}", self.path), &error).at(self.option))
@@ -182,7 +213,7 @@ impl ResultFile {
 
 impl Drop for ResultFile {
     fn drop(&mut self) {
-        if !self.written.get() && Path::new(&self.path).is_file() {
+        if self.is_new && !self.written.get() {
             let _ = fs::remove_file(&self.path);
         }
     }

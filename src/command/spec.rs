@@ -52,6 +52,9 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     let mut origins: Vec<(String, String)> =
         ORIGINS.iter().map(|&(path, option)| (path.to_owned(), option.to_owned())).collect();
 
+    for index in 0..container.rlimits.len() {
+        origins.push((format!("process.rlimits[{index}]"), "--ulimit".to_owned()));
+    }
     let tty_gid = match &maps {
         Some(maps) => maps.has_gid(defaults::TTY_GID),
         None => host.has_tty_group,
@@ -187,6 +190,10 @@ fn linux(container: &Container, maps: Option<IdMaps>) -> Result<Linux> {
 fn resources(container: &Container) -> Result<Option<LinuxResources>> {
     let mut resources = LinuxResources::default();
     resources.set_devices(None);
+    if container.memory == Some(0) {
+        let reason = "nothing can run in 0 bytes";
+        return Err(Error::said("limit resources", reason).at("--memory"));
+    }
     if let Some(bytes) = container.memory {
         let mut memory = LinuxMemory::default();
         memory.set_limit(Some(bytes));

@@ -103,8 +103,17 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
             "a symlink that leads nowhere inside the root filesystem is in the way"
         }
         (Op::Bind(_), Errno::ENOENT) => "the source must exist on the host",
-        (Op::Bind(_), Errno::ENOTDIR) => {
+        (Op::Mount(new), Errno::EINVAL) if !new.data.is_empty() => {
+            "the filesystem doesn't know one of these options, or not this value"
+        }
+        (Op::Fork, Errno::EAGAIN) => {
+            "a limit on processes is reached; --pids must leave room for init and the command"
+        }
+        (Op::Bind(_), Errno::ENOTDIR | Errno::EINVAL) => {
             "the source is a file and the target a directory, or the reverse"
+        }
+        (Op::OverlayRootfs { .. }, Errno::EBUSY) => {
+            "the host's own root can't be covered; copy or bind it to another directory first"
         }
         (Op::OverlayRootfs { .. }, Errno::ENODEV) => {
             "the kernel has no overlay filesystem; as root: modprobe overlay"

@@ -274,13 +274,16 @@ impl<'a> Runtime<'a> {
         }
         let current = self.journal.current().and_then(|index| self.plan.steps.get(index));
         let step = current.map_or_else(|| "start the container".to_owned(), |s| s.op.to_string());
-        let how = match self.init.take().map(|init| sys::process::wait4(init.pid, true)) {
-            Some(Ok(Some((status, _)))) if libc::WIFSIGNALED(status) => {
-                format!("its process was killed by signal {}", libc::WTERMSIG(status))
-            }
-            _ => "its process ended without a word".to_owned(),
+        let status = self.init.take().map(|init| sys::process::wait4(init.pid, true));
+        let signal = match status {
+            Some(Ok(Some((status, _)))) if libc::WIFSIGNALED(status) => libc::WTERMSIG(status),
+            _ => return Error::said(step, "its process ended without a word"),
         };
-        Error::said(step, how)
+        let error = Error::said(step, format!("its process was killed by signal {signal}"));
+        if signal == libc::SIGKILL && self.sweeper.is_some() {
+            return error.hint("the memory limit (--memory) may be too small to start in");
+        }
+        error
     }
 
     fn narrate(&mut self) {

@@ -36,6 +36,12 @@ pub(super) fn overlay_rootfs(path: &CStr, userxattr: bool) -> Result<OwnedFd> {
     let lower = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     mount(Some(c"tmpfs"), path, Some(c"tmpfs"), MsFlags::empty(), Some(c"mode=0755"))?;
     chdir(path)?;
+    // What is mounted on `/` can't be reached by that name; the layers would be the host's.
+    if fstat(open(c".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)?.st_dev
+        == fstat(lower.as_fd())?.st_dev
+    {
+        return Err(Errno::EBUSY);
+    }
     for dir in [c"upper", c"work", c"merged"] {
         mkdirat(nix::fcntl::AT_FDCWD, dir, Mode::from_bits_truncate(0o755))?;
     }

@@ -1,6 +1,6 @@
 //! The mount tree: root filesystem, mounts, devices, and what is hidden in them.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
@@ -64,7 +64,9 @@ pub(super) fn tree(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout)
         let place = format!("mounts[{index}]");
         one_mount(steps, mount, &place, host, layout)?;
         // What lies below /dev needs the devices' directory, and the reverse: pts comes after.
-        if mount.destination() == Path::new("/dev") {
+        // A /dev of the host's is left as it is: nodes made there would be the host's.
+        let is_bind = matches!(steps.list.last().map(|step| &step.op), Some(Op::Bind(_)));
+        if mount.destination() == Path::new("/dev") && !is_bind {
             has_dev = true;
             devices(steps, host, layout)?;
         }
@@ -95,6 +97,9 @@ fn one_mount(
     let target = steps.c_string(place, mount.destination().as_os_str().as_encoded_bytes())?;
     if target.as_bytes().first() != Some(&b'/') {
         return Err(steps.error(place, "mount", "the destination must be an absolute path"));
+    }
+    if mount.destination().components().all(|part| !matches!(part, Component::Normal(_))) {
+        return Err(steps.error(place, "mount", "the root itself can't be mounted over"));
     }
     let options = MountOptions::parse(mount.options().iter().flatten().map(String::as_str));
     let fstype = mount.typ().as_deref().unwrap_or("none");

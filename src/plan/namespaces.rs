@@ -121,8 +121,8 @@ impl Layout {
             let reason = "without a new uts namespace it would change the host's";
             return Err(steps.error("hostname", "set hostname", reason));
         }
-        if name.len() > 64 || name.contains('\0') {
-            let reason = "a host name has at most 64 bytes and no NUL";
+        if name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control()) {
+            let reason = "a host name has 1 to 64 bytes and no control characters";
             return Err(steps.error("hostname", "set hostname", reason));
         }
         steps.container(Op::Hostname { name: name.clone() }, "hostname");

@@ -235,6 +235,14 @@ fn devices_are_bound_where_mknod_is_refused() {
 }
 
 #[test]
+fn a_bound_dev_gets_no_devices_of_ours() {
+    let mut container = container();
+    container.bind("/host", "/dev", false);
+    let plan = plan(&shell(&container), &root()).unwrap();
+    assert_eq!(plan.steps.iter().filter(|step| step.op.kind() == "device").count(), 6);
+}
+
+#[test]
 fn the_tty_group_is_used_where_it_is_mapped() {
     let has_gid = |host: &Host| {
         let text = plan(&shell(&container()), host).unwrap().to_string();
@@ -314,6 +322,11 @@ fn what_cannot_work_is_refused_with_its_place() {
         (limited(|c| c.user_namespace(UserNamespace::Full)), ordinary(), "--userns"),
         (limited(|c| c.hostname("x".repeat(65))), root(), "--hostname"),
         (limited(|c| c.tmpfs("relative", &[])), root(), "--tmpfs relative"),
+        (limited(|c| c.tmpfs("/", &[])), root(), "--tmpfs /"),
+        (limited(|c| c.tmpfs("/..//", &[])), root(), "--tmpfs /..//"),
+        (limited(|c| c.hostname("")), root(), "--hostname"),
+        (limited(|c| c.hostname("a\nb")), root(), "--hostname"),
+        (limited(|c| c.memory(0)), root(), "--memory"),
         (relative, root(), "--workdir"),
         (shell(&named), root(), "--name"),
         (container().command(""), root(), "COMMAND"),

@@ -281,7 +281,8 @@ pub fn rmdir(path: &CStr) -> Result<()> {
     Errno::result(unsafe { libc::rmdir(path.as_ptr()) }).map(drop)
 }
 
-/// Overwrites this process's arguments, as /proc/PID/cmdline shows them, with `name`.
+/// Overwrites this process's arguments, as /proc/PID/cmdline shows them, with `name`, and
+/// its environment, as /proc/PID/environ shows it, with nothing.
 ///
 /// For a forked process that will not look at its arguments again. The kernel tells
 /// where they lie (proc(5), `arg_start` and `arg_end` of /proc/PID/stat).
@@ -298,26 +299,29 @@ pub fn set_command_line(name: &CStr) -> Result<()> {
         let stat = OwnedFd::from_raw_fd(fd);
         Errno::result(libc::read(stat.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()))?
     };
-    let (start, end) =
-        argument_area(buffer.get(..length as usize).unwrap_or(&[])).ok_or(Errno::EINVAL)?;
+    let stat = buffer.get(..length as usize).unwrap_or(&[]);
+    let [start, end, env_start, env_end] = argument_area(stat).ok_or(Errno::EINVAL)?;
     let name = name.to_bytes_with_nul();
     let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
-    // SAFETY: the kernel put the arguments into [start, end) of the writable stack, and no
-    // reference to them lives: this process is a fork that runs init's loop only.
+    let env_length = env_end.checked_sub(env_start).ok_or(Errno::EINVAL)?;
+    // SAFETY: the kernel put arguments and environment into these areas of the writable
+    // stack, and no reference to them lives: this process is a fork that runs init's loop
+    // only, and that looks at neither.
     unsafe {
         std::ptr::write_bytes(start as *mut u8, 0, length);
         std::ptr::copy_nonoverlapping(name.as_ptr(), start as *mut u8, name.len().min(length));
+        std::ptr::write_bytes(env_start as *mut u8, 0, env_length);
     }
     Ok(())
 }
 
-/// Fields 48 and 49 of /proc/PID/stat; the second field, the name, may hold anything
+/// Fields 48 to 51 of /proc/PID/stat; the second field, the name, may hold anything
 /// but ends at the last parenthesis.
-fn argument_area(stat: &[u8]) -> Option<(usize, usize)> {
+fn argument_area(stat: &[u8]) -> Option<[usize; 4]> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat.get(name_end + 2..)?.split(|byte| *byte == b' ').skip(45);
     let mut address = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
-    Some((address()?, address()?))
+    Some([address()?, address()?, address()?, address()?])
 }
 
 #[cfg(test)]
@@ -328,7 +332,7 @@ mod tests {
     fn the_argument_area_is_found_behind_any_name() {
         let numbers: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
         let stat = format!("1 (a) b) (c) S {}", numbers.join(" "));
-        assert_eq!(argument_area(stat.as_bytes()), Some((48, 49)));
+        assert_eq!(argument_area(stat.as_bytes()), Some([48, 49, 50, 51]));
         assert_eq!(argument_area(b"1 (x"), None);
         assert_eq!(argument_area(b""), None);
     }

@@ -61,6 +61,15 @@ pub fn reset_all() {
     }
 }
 
+/// Whether this process ignores a signal.
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null new action only asks for the old one, which is written on success.
+    let answer = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: initialised, since the call succeeded.
+    answer == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
 /// Waits until a blocked signal is pending, takes it, and gives its number.
 pub fn wait_for_any() -> i32 {
     loop {
