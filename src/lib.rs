@@ -16,6 +16,7 @@
 //! - `cgroup`: what was counted, and cleaning up.
 //! - `trace`: narration, timeline, report.
 //! - [`host`]: the facts about this machine.
+//! - [`protection`]: of the runtime's own binary.
 //! - `sys`: the only room with `unsafe`.
 //!
 //! # What it doesn't do
@@ -46,6 +47,7 @@ mod init;
 mod launch;
 mod oci;
 pub mod plan;
+pub mod protection;
 #[allow(unsafe_code)]
 mod sys;
 mod trace;

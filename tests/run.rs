@@ -109,6 +109,37 @@ fn descriptors_of_the_caller_do_not_leak_in() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n1\n2\n3\n", "3 is ls's own");
 }
 
+/// CVE-2019-5736: a descriptor of the runtime's binary, got while it runs and opened for
+/// writing when it has ended. The test stands in for a container that got so far.
+#[test]
+fn the_runtimes_own_binary_cannot_be_opened_for_writing() {
+    if skipped(without_root()) {
+        return;
+    }
+    let dir = TempDir::new("binary");
+    let (copy, file) = (dir.file("minirun"), dir.file("pid"));
+    fs::copy(support::binary(), &copy).unwrap();
+    let mut command = std::process::Command::new(&copy);
+    command.args(["run", "--pid-file", &file]).arg(support::rootfs()).args(["sleep", "98765"]);
+    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+    let pid = wait_for(|| fs::read_to_string(&file).ok().filter(|text| !text.is_empty()));
+    let held = [format!("/proc/{pid}/exe"), format!("/proc/{}/exe", child.id())]
+        .map(|exe| fs::File::open(exe).unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let write = |path: &str| fs::OpenOptions::new().append(true).open(path);
+    for held in held {
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+        let errno = wait_for(|| {
+            // Busy as long as a process on its way out still executes it.
+            let error = write(&path).expect_err("the binary can be written to");
+            error.raw_os_error().filter(|errno| *errno != libc::ETXTBSY)
+        });
+        assert_eq!(errno, libc::EROFS);
+    }
+    write(&copy).expect("by its own name the file is as writable as before");
+}
+
 // /proc and devices
 
 #[test]

@@ -33,6 +33,10 @@ enum Verb {
 /// # Errors
 /// What the verb met; `minirun` itself failing is status 125.
 pub fn main() -> Result<u8, Error> {
+    // Before the arguments are parsed, since that would be done twice.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "run") {
+        minirun::protection::shield_own_binary()?;
+    }
     match Cli::try_parse() {
         Ok(Cli { verb: Verb::Run(run) }) => run.carry_out(),
         Ok(Cli { verb: Verb::Plan(plan) }) => plan.carry_out(),

@@ -119,6 +119,18 @@ pub fn execve(path: &CStr, argv: &PointerArray<'_>, envp: &PointerArray<'_>) -> 
     Errno::last()
 }
 
+/// Replaces the program of this process by the file behind `fd` (execveat(2)); returns
+/// only when that failed.
+pub fn execve_fd(fd: BorrowedFd<'_>, argv: &PointerArray<'_>, envp: &PointerArray<'_>) -> Errno {
+    let (argv, envp) = (argv.pointers.as_ptr() as u64, envp.pointers.as_ptr() as u64);
+    let (fd, flags) = (fd.as_raw_fd() as u64, libc::AT_EMPTY_PATH as u64);
+    // SAFETY: the path is the empty C string, both arrays end in null, and their strings
+    // live as long as the borrow.
+    let answer =
+        unsafe { syscall(libc::SYS_execveat, [fd, c"".as_ptr() as u64, argv, envp, flags, 0]) };
+    answer.err().unwrap_or(Errno::EIO)
+}
+
 /// Marks every descriptor from `first` on close-on-exec (close_range(2)).
 ///
 /// # Errors
