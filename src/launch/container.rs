@@ -15,8 +15,9 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::journal::Journal;
 use super::{CONSOLE, DONE, Ready, inside, mounts};
-use crate::plan::op::{IdMap, Op, TerminalSize};
+use crate::plan::op::{IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
+use crate::sys::schedule::SchedAttr;
 use crate::sys::terminal::WindowSize;
 use crate::sys::{self, Result};
 
@@ -94,6 +95,7 @@ impl<'a> Container<'a> {
     fn carry_out(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::MapOwnId { map, line } => map_own_id(*map, line),
+            Op::OomScore { score } => write_file(c"/proc/self/oom_score_adj", score.as_bytes()),
             Op::Stdio => self.connect_stdio(),
             Op::DieWithParent => self.die_with_parent(),
             Op::Undumpable => sys::identity::set_undumpable(),
@@ -129,6 +131,10 @@ impl<'a> Container<'a> {
             Op::Rlimit { resource, soft, hard } => {
                 nix::sys::resource::setrlimit(*resource, *soft, *hard)
             }
+            Op::Schedule(schedule) => set_scheduler(schedule),
+            Op::IoPriority { class, priority } => sys::schedule::ioprio_set(*class, *priority),
+            Op::Personality { linux32 } => sys::schedule::personality(*linux32),
+            Op::MemoryPolicy(policy) => sys::schedule::set_mempolicy(policy.mode, &policy.nodes),
             Op::LimitBounding { keep } => limit_bounding(*keep),
             Op::KeepCapabilities => sys::identity::keep_capabilities(),
             Op::SetGroups { gids } => sys::identity::setgroups(gids),
@@ -252,6 +258,21 @@ fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
     let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let written = write(&file, bytes)?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
+}
+
+fn set_scheduler(schedule: &Schedule) -> Result<()> {
+    let &Schedule { policy, flags, nice, priority, runtime, deadline, period } = schedule;
+    let attributes = SchedAttr {
+        policy,
+        flags,
+        nice,
+        priority,
+        runtime,
+        deadline,
+        period,
+        ..SchedAttr::default()
+    };
+    sys::schedule::sched_setattr(attributes)
 }
 
 /// Drops what isn't kept, up to the last capability that this kernel knows.

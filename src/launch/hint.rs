@@ -141,6 +141,22 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Rlimit { .. }, Errno::EPERM) => {
             "only a process with CAP_SYS_RESOURCE may raise a hard limit; choose a lower one"
         }
+        (Op::OomScore { .. }, Errno::EACCES | Errno::EPERM) => {
+            "only a process with CAP_SYS_RESOURCE may lower it below the caller's own; \
+             see /proc/self/oom_score_adj"
+        }
+        (Op::Schedule(_), Errno::EPERM) => {
+            "CAP_SYS_NICE over the whole machine is needed, and for SCHED_DEADLINE a cpuset \
+             that isn't restricted"
+        }
+        (Op::Schedule(_), Errno::EBUSY) => "the processors have no such time left to promise",
+        (Op::IoPriority { .. }, Errno::EPERM) => {
+            "the real-time class needs CAP_SYS_NICE over the whole machine"
+        }
+        (Op::MemoryPolicy(_), Errno::EINVAL) => {
+            "the nodes must be there and allowed (/sys/devices/system/node/online), and the \
+             flags fit the mode"
+        }
         (Op::SetUid { .. } | Op::SetGid { .. }, Errno::EINVAL) => {
             "the user namespace doesn't map this id; subordinate ids (subuid(5)) give it more"
         }

@@ -157,6 +157,15 @@ impl<'a> Runtime<'a> {
                 Some(init) => id_maps::write(init.pid, *map, ranges, *by),
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
+            Op::OomScore { score } => match &self.init {
+                Some(init) => {
+                    let file = format!("/proc/{}/oom_score_adj", init.pid);
+                    std::fs::write(file, score).map_err(|error| {
+                        hint::explain(Error::io(step.op.to_string(), &error), &step.op)
+                    })
+                }
+                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
+            },
             Op::Narrate => {
                 self.narrate();
                 Ok(())

@@ -35,7 +35,41 @@ pub(crate) fn load(bundle: &Path) -> Result<Spec> {
     Ok(spec)
 }
 
+/// Two flags of `process.scheduler` as the runtime-spec calls them and as the crate does.
+const SCHEDULER_FLAGS: &[(&str, &str)] = &[
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
+/// Reads the text; what the crate's types refuse although the runtime-spec has it is put
+/// in the crate's words and read again.
 fn parse(text: &[u8], step: &str) -> Result<Spec> {
+    let error = match parse_typed(text, step) {
+        Err(error) => error,
+        spec => return spec,
+    };
+    let differs = error.place().is_some_and(|place| {
+        place.starts_with("process.scheduler.flags") || place.starts_with("process.execCPUAffinity")
+    });
+    let json = serde_json::from_slice(text).ok().filter(|_| differs);
+    let Some(mut json): Option<serde_json::Value> = json else {
+        return Err(error);
+    };
+    let process = &mut json["process"];
+    for flag in process["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
+        let ours = SCHEDULER_FLAGS.iter().find(|(spec, _)| flag == spec);
+        if let Some((_, ours)) = ours {
+            *flag = (*ours).into();
+        }
+    }
+    if let Some(affinity) = process["execCPUAffinity"].as_object_mut() {
+        // An empty list is as good as none (runtime-spec, "Linux Process").
+        affinity.retain(|_, list| list != "");
+    }
+    parse_typed(json.to_string().as_bytes(), step)
+}
+
+fn parse_typed(text: &[u8], step: &str) -> Result<Spec> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let spec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -82,6 +116,32 @@ mod tests {
         assert_eq!(wrong.place(), Some("mounts[1].destination"));
         let wrong = error(r#"{"ociVersion":"1.0.0","linux":{"namespaces":[{"type":"nonsense"}]}}"#);
         assert_eq!(wrong.place(), Some("linux.namespaces[0].type"));
+    }
+
+    #[test]
+    fn the_words_of_the_runtime_spec_are_read_where_the_crate_has_others() {
+        let text = |flag: &str, cpus: &str| {
+            format!(
+                r#"{{"ociVersion":"1.3.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}},
+                "scheduler":{{"policy":"SCHED_OTHER","flags":["{flag}"]}},
+                "execCPUAffinity":{{"initial":"{cpus}"}}}}}}"#
+            )
+        };
+        for flag in [
+            "SCHED_FLAG_RESET_ON_FORK",
+            "SCHED_FLAG_RECLAIM",
+            "SCHED_FLAG_DL_OVERRUN",
+            "SCHED_FLAG_KEEP_POLICY",
+            "SCHED_FLAG_KEEP_PARAMS",
+            "SCHED_FLAG_UTIL_CLAMP_MIN",
+            "SCHED_FLAG_UTIL_CLAMP_MAX",
+        ] {
+            let spec = parse(text(flag, "").as_bytes(), "read");
+            assert!(spec.is_ok(), "{flag}: {spec:?}");
+        }
+        assert_eq!(error(&text("NONE", "0")).place(), Some("process.scheduler.flags[0]"));
+        let wrong = error(&text("SCHED_FLAG_RECLAIM", "x"));
+        assert_eq!(wrong.place(), Some("process.execCPUAffinity.initial"), "{wrong}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod mounts;
 mod namespaces;
 pub mod op;
 mod process;
+mod schedule;
 mod unsupported;
 mod words;
 
@@ -95,6 +96,7 @@ impl Plan {
         // The container's process must be born into its limits, so they come first.
         cgroup.create(&mut steps);
         layout.clone(&mut steps, &cgroup);
+        schedule::oom_score(&mut steps, spec, host, &layout)?;
         layout.map_ids(&mut steps, host)?;
         process::settle_in(&mut steps, options);
         cgroup.join(&mut steps);

@@ -25,6 +25,8 @@ pub enum Op {
     Clone { namespaces: CloneFlags, cgroup: Option<CString> },
     /// Map the ids of the new user namespace from outside (user_namespaces(7)).
     MapIds { map: IdMap, ranges: Vec<IdRange>, by: Mapper },
+    /// Write oom_score_adj of the container's process (proc(5)); by either side.
+    OomScore { score: String },
     /// Show the steps so far to a reader, before the target's own output begins.
     Narrate,
 
@@ -74,6 +76,14 @@ pub enum Op {
     Hostname { name: String },
     /// setrlimit(2).
     Rlimit { resource: Resource, soft: u64, hard: u64 },
+    /// sched_setattr(2).
+    Schedule(Schedule),
+    /// ioprio_set(2).
+    IoPriority { class: u8, priority: u8 },
+    /// personality(2).
+    Personality { linux32: bool },
+    /// set_mempolicy(2).
+    MemoryPolicy(MemoryPolicy),
     /// Drop every capability but `keep` (a bit each) from the bounding set.
     LimitBounding { keep: u64 },
     /// Let the permitted capabilities outlive the change of uid.
@@ -169,6 +179,28 @@ pub struct Exec {
     pub candidates: Vec<CString>,
     pub argv: Vec<CString>,
     pub envp: Vec<CString>,
+}
+
+/// The arguments of sched_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// The arguments of set_mempolicy(2); the mode has its flags in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    pub mode: u32,
+    /// A bit for each node, the first word for the nodes below 64.
+    pub nodes: Vec<u64>,
+    /// Mode and nodes as the specification names them.
+    pub words: String,
 }
 
 /// A terminal's size in characters.

@@ -10,7 +10,7 @@ use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 
 use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op};
-use super::{Options, Side, Steps};
+use super::{Options, Side, Steps, schedule};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -30,11 +30,19 @@ pub(super) fn settle_in(steps: &mut Steps, options: &Options) {
     }
 }
 
-/// Resource limits of the process itself (setrlimit(2)).
+/// Resource limits of the process itself (setrlimit(2)), and how it is scheduled.
 pub(super) fn limits(steps: &mut Steps, spec: &Spec) -> Result<()> {
-    let rlimits = spec.process().as_ref().and_then(|process| process.rlimits().as_ref());
-    for (index, rlimit) in rlimits.into_iter().flatten().enumerate() {
+    let process = required(steps, spec)?;
+    // It is checked here, but holds for `exec` only.
+    schedule::exec_cpus(steps, process)?;
+    schedule::apply(steps, spec, process)?;
+    let rlimits = process.rlimits().as_deref().unwrap_or_default();
+    for (index, rlimit) in rlimits.iter().enumerate() {
         let path = format!("process.rlimits[{index}]");
+        if rlimits[..index].iter().any(|before| before.typ() == rlimit.typ()) {
+            let reason = format!("{} is limited twice", rlimit.typ());
+            return Err(steps.error(&path, "limit a resource", reason));
+        }
         let (soft, hard) = (rlimit.soft(), rlimit.hard());
         if soft > hard {
             let reason = format!("the soft limit {soft} is above the hard limit {hard}");

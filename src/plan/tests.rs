@@ -379,7 +379,7 @@ fn every_step_has_words_and_a_purpose() {
 }
 
 /// A specification from JSON, with one field of it replaced.
-fn plan_of_json(path: &[&str], value: serde_json::Value) -> Result<Plan, Error> {
+pub(super) fn plan_of_json(path: &[&str], value: serde_json::Value) -> Result<Plan, Error> {
     let mut json = serde_json::json!({
         "ociVersion": "1.3.0",
         "root": { "path": "/r" },
@@ -412,15 +412,11 @@ fn a_field_that_is_not_carried_out_is_refused_by_its_path() {
         ("domainname", json!("x")),
         ("hooks", json!({})),
         ("process.apparmorProfile", json!("x")),
-        ("process.oomScoreAdj", json!(1)),
         ("process.selinuxLabel", json!("x")),
-        ("process.scheduler", json!({ "policy": "SCHED_OTHER" })),
-        ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 1 })),
         ("linux.cgroupsPath", json!("/x")),
         ("linux.seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
         ("linux.sysctl", json!({ "net.ipv4.ip_forward": "1" })),
         ("linux.rootfsPropagation", json!("shared")),
-        ("linux.personality", json!({ "domain": "LINUX" })),
         ("linux.mountLabel", json!("x")),
         ("linux.devices", json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 1 }])),
         ("linux.resources.devices", json!([{ "allow": false, "access": "rwm" }])),

@@ -20,10 +20,6 @@ const SPEC: &[Field<Spec>] = &[
 
 const PROCESS: &[Field<Process>] = &[
     ("apparmorProfile", |process| process.apparmor_profile().is_some()),
-    ("execCPUAffinity", |process| process.exec_cpu_affinity().is_some()),
-    ("ioPriority", |process| process.io_priority().is_some()),
-    ("oomScoreAdj", |process| process.oom_score_adj().is_some()),
-    ("scheduler", |process| process.scheduler().is_some()),
     ("selinuxLabel", |process| process.selinux_label().is_some()),
 ];
 
@@ -31,10 +27,8 @@ const LINUX: &[Field<Linux>] = &[
     ("cgroupsPath", |linux| linux.cgroups_path().is_some()),
     ("devices", |linux| has_any(linux.devices())),
     ("intelRdt", |linux| linux.intel_rdt().is_some()),
-    ("memoryPolicy", |linux| linux.memory_policy().is_some()),
     ("mountLabel", |linux| linux.mount_label().is_some()),
     ("netDevices", |linux| linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-    ("personality", |linux| linux.personality().is_some()),
     ("rootfsPropagation", |linux| {
         linux
             .rootfs_propagation()

@@ -6,7 +6,7 @@ use std::fmt;
 
 use nix::sched::CloneFlags;
 
-use super::op::{Attributes, Bind, Exec, IdMap, IdRange, Mapper, NewMount, Op};
+use super::op::{Attributes, Bind, Exec, IdMap, IdRange, Mapper, NewMount, Op, Schedule};
 use super::{Plan, Side, Step};
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) and the fstab word for each.
@@ -47,6 +47,7 @@ impl fmt::Display for Op {
                 };
                 write!(f, "map {}{by}: {}", map.words(), range_words(ranges))
             }
+            Op::OomScore { score } => write!(f, "set the OOM score adjustment to {score}"),
             Op::Narrate => f.write_str("let the reader catch up"),
             Op::MapOwnId { map, line } => write!(f, "map {}: {line}", map.words()),
             Op::Stdio => f.write_str("connect standard input, output and error"),
@@ -83,6 +84,14 @@ impl fmt::Display for Op {
             Op::Rlimit { resource, soft, hard } => {
                 write!(f, "limit {resource:?} to {}:{}", limit(*soft), limit(*hard))
             }
+            Op::Schedule(schedule) => schedule.fmt(f),
+            Op::IoPriority { class, priority } => {
+                let class = ["none", "real-time", "best-effort", "idle"][usize::from(class & 3)];
+                write!(f, "set I/O priority {priority} ({class})")
+            }
+            Op::Personality { linux32: true } => f.write_str("set the personality to LINUX32"),
+            Op::Personality { linux32: false } => f.write_str("set the personality to LINUX"),
+            Op::MemoryPolicy(policy) => write!(f, "set the memory policy {}", policy.words),
             Op::LimitBounding { keep } => {
                 write!(f, "limit the bounding set to {} capabilities", keep.count_ones())
             }
@@ -129,6 +138,7 @@ impl Op {
                 "a new process that sees its own pids, network, IPC, mounts and host name"
             }
             Op::MapIds { .. } | Op::MapOwnId { .. } => "root inside is an ordinary user outside",
+            Op::OomScore { .. } => "how soon the kernel kills it when memory runs out",
             Op::Narrate => "this list comes before the target's own output",
             Op::Stdio => "the target reads and writes where the caller says",
             Op::DieWithParent => "nothing stays behind when minirun is killed",
@@ -158,6 +168,10 @@ impl Op {
             Op::PivotRoot => "the host's file system is gone: there is no path back to it",
             Op::Hostname { .. } => "the host's own name stays as it is",
             Op::Rlimit { .. } => "a limit for each single process",
+            Op::Schedule(_) => "how much processor time it gets beside others",
+            Op::IoPriority { .. } => "how its disk accesses queue beside others'",
+            Op::Personality { .. } => "which machine uname shows",
+            Op::MemoryPolicy(_) => "which memory is near enough",
             Op::LimitBounding { .. } => "no program can ever get the other capabilities back",
             Op::KeepCapabilities => "the next step would clear them",
             Op::SetGroups { .. } => "the caller's groups give no rights inside",
@@ -182,6 +196,7 @@ impl Op {
             Op::Clone { .. } => "clone3",
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
+            Op::OomScore { .. } => "oom_score",
             Op::Narrate => "narrate",
             Op::Stdio => "stdio",
             Op::DieWithParent => "die_with_parent",
@@ -205,6 +220,10 @@ impl Op {
             Op::PivotRoot => "pivot_root",
             Op::Hostname { .. } => "hostname",
             Op::Rlimit { .. } => "rlimit",
+            Op::Schedule(_) => "scheduler",
+            Op::IoPriority { .. } => "io_priority",
+            Op::Personality { .. } => "personality",
+            Op::MemoryPolicy(_) => "memory_policy",
             Op::LimitBounding { .. } => "bounding_set",
             Op::KeepCapabilities => "keep_capabilities",
             Op::SetGroups { .. } => "setgroups",
@@ -255,6 +274,25 @@ impl fmt::Display for Bind {
         let recursive = self.recursive_attributes;
         let words = attribute_words(set | recursive.set, clear | recursive.clear);
         if words.is_empty() { Ok(()) } else { write!(f, " ({words})") }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policies = ["OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE"];
+        let policy = policies.get(self.policy as usize).copied().unwrap_or("unknown");
+        write!(f, "set scheduler SCHED_{policy}")?;
+        let numbers = [
+            ("nice", i64::from(self.nice)),
+            ("priority", i64::from(self.priority)),
+            ("runtime", self.runtime as i64),
+            ("deadline", self.deadline as i64),
+            ("period", self.period as i64),
+        ];
+        for (name, number) in numbers.into_iter().filter(|(_, number)| *number != 0) {
+            write!(f, ", {name} {number}")?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod message;
 pub mod mount;
 pub mod network;
 pub mod process;
+pub mod schedule;
 pub mod shared;
 pub mod signal;
 pub mod terminal;
