@@ -58,8 +58,14 @@ pub use command::{
 };
 pub use error::{Error, Result};
 pub use launch::{Entry, Journal};
+pub use oci::features::NEWEST_VERSION as SPEC_VERSION;
 pub use oci_spec::runtime::{Capability, PosixRlimitType, Spec};
 pub use trace::Report;
+
+/// What of the runtime-spec is carried out, in the form of its "Features Structure".
+pub fn features() -> serde_json::Value {
+    oci::features::render(&plan::mount_option_names())
+}
 
 /// The size of the terminal behind a descriptor; `None` when it is no terminal.
 pub fn terminal_size(fd: &impl std::os::fd::AsFd) -> Option<plan::op::TerminalSize> {

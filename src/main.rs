@@ -5,11 +5,5 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::main() {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("minirun: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    ExitCode::from(cli::main())
 }

@@ -1,57 +1,203 @@
 //! The command line: parsing and printing, nothing else.
 
+mod features;
+mod files;
+mod global;
+mod log;
 mod plan;
 mod run;
 mod settings;
+mod spec;
 mod values;
 
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Parser};
+use global::{Asked, Global};
 use minirun::Error;
 
-/// A minimal container runtime: a directory and a command, isolated by Linux namespaces.
-#[derive(Debug, Parser)]
-#[command(name = "minirun", bin_name = "minirun", version = VERSION, about, max_term_width = 100)]
-#[command(after_help = "Try:  minirun run ./rootfs /bin/sh        a shell in a container
-      minirun run --explain ./rootfs ps   every step, told as it is taken
-      minirun plan ./rootfs               the steps, without taking them")]
-struct Cli {
-    #[command(subcommand)]
-    verb: Verb,
+/// A verb: only the parser of the one that was asked for is built.
+struct Verb {
+    name: &'static str,
+    room: Room,
+    parser: fn() -> clap::Command,
+    carry_out: fn(&ArgMatches, &Global) -> Result<u8, Error>,
 }
 
-const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0");
+/// Whose conventions a verb follows: its place in the help, and how it fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// minirun's own: as `docker run`, 125 to 127.
+    Own,
+    /// An OCI runtime's: 1.
+    Oci,
+}
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    Run(Box<run::Run>),
-    Plan(Box<plan::Print>),
+const VERBS: &[Verb] = &[
+    verb::<run::Run>("run", Room::Own),
+    verb::<plan::Print>("plan", Room::Own),
+    verb::<spec::Write>("spec", Room::Oci),
+    verb::<features::Features>("features", Room::Oci),
+];
+
+/// The arguments of a verb, which know what to do.
+trait CarryOut: Parser {
+    /// Does what was asked for; gives the exit status.
+    fn carry_out(&self, global: &Global) -> Result<u8, Error>;
+}
+
+const fn verb<V: CarryOut>(name: &'static str, room: Room) -> Verb {
+    let carry_out = |matches: &ArgMatches, global: &Global| match V::from_arg_matches(matches) {
+        Ok(verb) => verb.carry_out(global),
+        Err(error) => Err(Error::said("read the command line", error.to_string())),
+    };
+    Verb { name, room, parser: V::command, carry_out }
 }
 
 /// Parses the arguments and carries out the verb; gives the exit status.
-///
-/// # Errors
-/// What the verb met; `minirun` itself failing is status 125.
-pub fn main() -> Result<u8, Error> {
-    // Before the arguments are parsed, since that would be done twice.
-    if std::env::args_os().nth(1).is_some_and(|verb| verb == "run") {
-        minirun::protection::shield_own_binary()?;
+pub fn main() -> u8 {
+    match Global::read(std::env::args_os().skip(1)) {
+        Ok((global, Asked::Help)) => shown(&global, &help()),
+        Ok((global, Asked::Version)) => shown(&global, &version()),
+        Ok((global, Asked::Verb(name, args))) => dispatch(&global, &name, args),
+        Ok((_, Asked::Nothing)) => {
+            // As with every usage error, what helps goes where errors go.
+            let _ = std::io::stderr().write_all(help().as_bytes());
+            125
+        }
+        Err(error) => {
+            log::Log::default().error("minirun", &error);
+            125
+        }
     }
-    match Cli::try_parse() {
-        Ok(Cli { verb: Verb::Run(run) }) => run.carry_out(),
-        Ok(Cli { verb: Verb::Plan(plan) }) => plan.carry_out(),
-        Err(usage) => {
-            let asked = matches!(usage.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // A reader that went away, as in `minirun --help | head -1`, has seen enough.
-            let _ = usage.print();
-            Ok(if asked { 0 } else { 125 })
+}
+
+fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
+    if let Err(error) = global.log.open() {
+        log::Log::default().error("minirun: error", &error);
+        return 1;
+    }
+    if name == "help" {
+        let verb = args.first().and_then(|name| VERBS.iter().find(|verb| name == verb.name));
+        return match verb {
+            Some(verb) => shown(global, &parser(verb).render_long_help().to_string()),
+            None => shown(global, &help()),
+        };
+    }
+    let Some(verb) = VERBS.iter().find(|verb| name == verb.name) else {
+        let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+        let error = Error::said("read the command line", "there is no such verb")
+            .at(name.to_string_lossy())
+            .hint(format!("it is one of {}", names.join(", ")));
+        global.log.error("minirun", &error);
+        return 125;
+    };
+    global.log.debug(&format!("{} {args:?}", verb.name));
+    // Before the arguments are parsed, since that would be done twice.
+    let shielded =
+        if verb.name == "run" { minirun::protection::shield_own_binary() } else { Ok(()) };
+    let outcome = shielded.and_then(|()| match parser(verb).try_get_matches_from(args) {
+        Ok(matches) => (verb.carry_out)(&matches, global),
+        Err(usage) => Ok(misused(verb, global, &usage)),
+    });
+    outcome.unwrap_or_else(|error| verb.failed(global, &error))
+}
+
+impl Verb {
+    fn failed(&self, global: &Global, error: &Error) -> u8 {
+        match self.room {
+            Room::Own => {
+                global.log.error("minirun", error);
+                error.exit_code()
+            }
+            Room::Oci => fail_as_oci(global, error),
+        }
+    }
+}
+
+/// How the verbs of an OCI runtime fail.
+fn fail_as_oci(global: &Global, error: &Error) -> u8 {
+    global.log.error("minirun: error", error);
+    1
+}
+
+/// Wrong arguments, or a request for help.
+fn misused(verb: &Verb, global: &Global, usage: &clap::Error) -> u8 {
+    // A reader that went away, as in `minirun run --help | head -1`, has seen enough.
+    let _ = usage.print();
+    if matches!(usage.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return 0;
+    }
+    let text = usage.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    global.log.note("error", first.trim_start_matches("error: "));
+    match verb.room {
+        Room::Own => 125,
+        Room::Oci => 1,
+    }
+}
+
+fn parser(verb: &Verb) -> clap::Command {
+    (verb.parser)()
+        .name(verb.name)
+        .bin_name(format!("minirun {}", verb.name))
+        .no_binary_name(true)
+        .max_term_width(100)
+}
+
+fn help() -> String {
+    let list = |room: Room| -> String {
+        let verbs = VERBS.iter().filter(|verb| verb.room == room);
+        let line = |verb: &Verb| {
+            let about = (verb.parser)().get_about().map(ToString::to_string).unwrap_or_default();
+            format!("  {:9} {about}\n", verb.name)
+        };
+        verbs.map(line).collect()
+    };
+    format!(
+        "\
+A minimal container runtime: a directory and a command, isolated by Linux namespaces
+
+Usage: minirun [OPTIONS] VERB [ARGUMENTS]...
+
+From a directory and a command:
+{}
+As an OCI runtime, from a bundle's config.json:
+{}
+Options, before the verb:
+{}
+Try:  minirun run ./rootfs /bin/sh        a shell in a container
+      minirun run --explain ./rootfs ps   every step, told as it is taken
+      minirun plan ./rootfs               the steps, without taking them
+      minirun VERB --help                 all about a verb
+",
+        list(Room::Own),
+        list(Room::Oci),
+        global::HELP
+    )
+}
+
+/// Container engines look for the words `version` and `commit:`.
+fn version() -> String {
+    let commit = option_env!("MINIRUN_COMMIT").unwrap_or("unknown");
+    let version = env!("CARGO_PKG_VERSION");
+    format!("minirun version {version}\ncommit: {commit}\nspec: {}\n", minirun::SPEC_VERSION)
+}
+
+fn shown(global: &Global, text: &str) -> u8 {
+    match print(text) {
+        Ok(()) => 0,
+        Err(error) => {
+            global.log.error("minirun", &error);
+            error.exit_code()
         }
     }
 }
 
 /// Writes to standard output; a reader that went away has seen enough.
 fn print(text: &str) -> Result<(), Error> {
-    use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::io("write to standard output", &error))

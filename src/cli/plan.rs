@@ -1,28 +1,45 @@
 //! `minirun plan`: the steps of a run, without taking them.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::Parser;
 use minirun::{Bundle, Error};
 
-use super::settings::{self, Settings};
+use super::CarryOut;
+use super::global::Global;
+use super::settings::Settings;
 
 /// Print the steps that `run` would take, without taking them
-#[derive(Debug, Args)]
+#[derive(Debug, Parser)]
+#[command(override_usage = "minirun plan [OPTIONS] ROOTFS [COMMAND]...
+       minirun plan [OPTIONS] --bundle DIR [ID]")]
 pub struct Print {
-    #[command(flatten)]
-    settings: Settings,
-    /// Read the config.json in ROOTFS, a bundle, and print its steps
-    #[arg(long, conflicts_with_all = settings::SHAPING)]
-    bundle: bool,
+    /// Directory to use as the root filesystem, or the id for the container of a bundle
+    #[arg(value_name = "ROOTFS|ID", required_unless_present = "bundle")]
+    target: Option<String>,
+    /// Command and its arguments [default: /bin/sh]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+    /// Print the steps that the config.json in DIR asks for
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["Settings", "command"])]
+    bundle: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: Option<Settings>,
 }
 
-impl Print {
-    pub fn carry_out(&self) -> Result<u8, Error> {
-        let plan = match self.bundle {
-            true => Bundle::load(&self.settings.rootfs)?.plan("bundle")?,
-            false => self.settings.command(false)?.plan()?,
+impl CarryOut for Print {
+    fn carry_out(&self, _: &Global) -> Result<u8, Error> {
+        let target = self.target.as_deref();
+        let plan = match &self.bundle {
+            Some(bundle) => Bundle::load(bundle)?.plan(target.unwrap_or("bundle"))?,
+            None => {
+                let default = Settings::default();
+                let settings = self.settings.as_ref().unwrap_or(&default);
+                settings.command(target.unwrap_or_default(), &self.command, false)?.plan()?
+            }
         };
         let text = if self.json { format!("{:#}\n", plan.to_json()) } else { plan.to_string() };
         super::print(&text)?;

@@ -1,19 +1,33 @@
 //! `minirun run`: a container from start to end.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::File;
 
-use clap::Args;
+use clap::Parser;
 use minirun::background::{self, Background};
 use minirun::{Child, Command, Error, Signals, Stdio};
 
+use super::CarryOut;
+use super::files::{PidFile, ResultFile};
+use super::global::Global;
 use super::settings::Settings;
 
-/// Run a command in a new container
-#[derive(Debug, Args)]
+/// Run a command in a new container, or a bundle as one
+#[derive(Debug, Parser)]
+#[command(
+    override_usage = "minirun run [OPTIONS] ROOTFS [COMMAND]...
+       minirun run [OPTIONS] [--bundle DIR] ID",
+    after_help = "An ID has no slash; write ./NAME for a directory of the same name."
+)]
 pub struct Run {
+    /// Directory to use as the root filesystem, or the id for the container of a bundle
+    #[arg(value_name = "ROOTFS|ID")]
+    target: String,
+    /// Command and its arguments [default: /bin/sh]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+
     #[command(flatten)]
-    settings: Settings,
+    settings: Option<Settings>,
 
     /// Narrate every step on standard error
     #[arg(long, help_heading = "Watching")]
@@ -28,7 +42,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", help_heading = "Watching")]
     pid_file: Option<String>,
 
-    /// Run in the background and print the container's name
+    /// Run in the background; without a bundle, print the container's name
     #[arg(short, long, conflicts_with_all = ["tty", "explain"], help_heading = "Command")]
     detach: bool,
     /// Read standard input from a file
@@ -42,10 +56,12 @@ pub struct Run {
     stderr: Option<String>,
 }
 
-impl Run {
-    pub fn carry_out(&self) -> Result<u8, Error> {
+impl CarryOut for Run {
+    fn carry_out(&self, _: &Global) -> Result<u8, Error> {
+        let default = Settings::default();
+        let settings = self.settings.as_ref().unwrap_or(&default);
         let redirected = self.detach || self.stdin.is_some() || self.stdout.is_some();
-        let mut command = self.settings.command(redirected)?;
+        let mut command = settings.command(&self.target, &self.command, redirected)?;
         command.explain(self.explain);
         self.redirect(&mut command)?;
         // What can't be written should be known before anything runs.
@@ -64,7 +80,9 @@ impl Run {
         }
         finish(&mut child, &signals, report)
     }
+}
 
+impl Run {
     /// The runtime goes into the background with all its duties, so timeouts, reports and
     /// the removal of cgroups hold there too.
     fn detached(
@@ -148,73 +166,4 @@ fn finish(child: &mut Child, signals: &Signals, report: Option<ResultFile>) -> R
         file.write(&report.to_json())?;
     }
     Ok(status.exit_code())
-}
-
-/// `--pid-file`, written whole or not at all: a reader never sees half a number.
-struct PidFile {
-    path: String,
-    temporary: String,
-}
-
-impl PidFile {
-    /// Makes the file under another name, to know beforehand that it can be made.
-    fn create(path: &str) -> Result<Self, Error> {
-        let temporary = format!("{path}.{}", std::process::id());
-        File::create(&temporary)
-            .map_err(|error| Error::io(format!("create {path}"), &error).at("--pid-file"))?;
-        Ok(PidFile { path: path.to_owned(), temporary })
-    }
-
-    fn write(self, pid: u32) -> Result<(), Error> {
-        fs::write(&self.temporary, pid.to_string())
-            .and_then(|()| fs::rename(&self.temporary, &self.path))
-            .map_err(|error| Error::io(format!("write {}", self.path), &error).at("--pid-file"))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // Gone already when it has become the pid file.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-/// A file for a result that comes later. One that was there keeps its content until
-/// then, one that wasn't is removed again if the result never comes.
-struct ResultFile {
-    path: String,
-    option: &'static str,
-    file: File,
-    is_new: bool,
-    written: std::cell::Cell<bool>,
-}
-
-impl ResultFile {
-    fn create(path: &str, option: &'static str) -> Result<Self, Error> {
-        let open = |new| File::options().write(true).create_new(new).open(path);
-        let (file, is_new) = match open(true) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => (open(false), false),
-            opened => (opened, true),
-        };
-        let file = file.map_err(|error| Error::io(format!("create {path}"), &error).at(option))?;
-        Ok(ResultFile { path: path.to_owned(), option, file, is_new, written: false.into() })
-    }
-
-    fn write(&self, json: &impl std::fmt::Display) -> Result<(), Error> {
-        self.written.set(true);
-        let text = format!("{json:#}\n");
-        // Neither a pipe nor a terminal can be cut, nor need it be.
-        let _ = self.file.set_len(0);
-        (&self.file)
-            .write_all(text.as_bytes())
-            .map_err(|error| Error::io(format!("write {}", self.path), &error).at(self.option))
-    }
-}
-
-impl Drop for ResultFile {
-    fn drop(&mut self) {
-        if self.is_new && !self.written.get() {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }

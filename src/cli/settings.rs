@@ -9,46 +9,9 @@ use minirun::{Command, Container, Error, Network, UserNamespace};
 
 use super::values::{self, SecurityOption};
 
-/// What a bundle's config.json says instead.
-pub const SHAPING: &[&str] = &[
-    "command",
-    "name",
-    "hostname",
-    "init",
-    "no_init",
-    "net",
-    "userns",
-    "user",
-    "workdir",
-    "env",
-    "env_file",
-    "tty",
-    "no_tty",
-    "interactive",
-    "bind",
-    "tmpfs",
-    "read_only",
-    "ephemeral",
-    "cap_add",
-    "cap_drop",
-    "security_opt",
-    "memory",
-    "cpus",
-    "pids",
-    "ulimit",
-    "timeout",
-    "kill_after",
-];
-
-/// Options of `run` that `plan` shares.
-#[derive(Debug, Args)]
+/// Options of `run` that `plan` and `spec` share.
+#[derive(Debug, Default, Args)]
 pub struct Settings {
-    /// Directory to use as the root filesystem
-    pub rootfs: String,
-    /// Command and its arguments [default: /bin/sh]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
-
     /// Name of the container [default: random]
     #[arg(long, value_name = "NAME", help_heading = "Container")]
     pub name: Option<String>,
@@ -62,25 +25,16 @@ pub struct Settings {
     #[arg(long, help_heading = "Container")]
     pub no_init: bool,
     /// Network: a namespace with only lo, or the host's
-    #[arg(
-        long,
-        value_name = "none|host",
-        default_value = "none",
-        hide_default_value = true,
-        hide_possible_values = true,
-        help_heading = "Container"
-    )]
-    pub net: Net,
+    #[arg(long, value_name = "none|host", hide_possible_values = true, help_heading = "Container")]
+    pub net: Option<Net>,
     /// User namespace: one id or all subordinate ids of an ordinary user
     #[arg(
         long,
         value_name = "auto|none|single|full",
-        default_value = "auto",
-        hide_default_value = true,
         hide_possible_values = true,
         help_heading = "Container"
     )]
-    pub userns: Userns,
+    pub userns: Option<Userns>,
 
     /// User and group of the command, as numbers
     #[arg(short, long, value_name = "UID[:GID]", value_parser = values::user, help_heading = "Command")]
@@ -142,9 +96,9 @@ pub struct Settings {
     /// Send SIGTERM after this time, such as 30s, and exit with 124
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Limits")]
     pub timeout: Option<std::time::Duration>,
-    /// How long after that to send SIGKILL
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s", help_heading = "Limits")]
-    pub kill_after: std::time::Duration,
+    /// How long after that to send SIGKILL [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Limits")]
+    pub kill_after: Option<std::time::Duration>,
 }
 
 /// `--net`.
@@ -166,17 +120,25 @@ pub enum Userns {
 impl Settings {
     /// The container and the command that were asked for; a command whose standard
     /// descriptors are `redirected` gets a terminal only if it was asked for.
-    pub fn command(&self, redirected: bool) -> Result<Command, Error> {
-        let container = self.container()?;
-        if let Some(option) = self.command.first().filter(|word| word.starts_with('-')) {
+    pub fn command(
+        &self,
+        rootfs: &str,
+        words: &[String],
+        redirected: bool,
+    ) -> Result<Command, Error> {
+        let container = self.container(rootfs)?;
+        if let Some(option) = words.first().filter(|word| word.starts_with('-')) {
             let reason = format!("{option} stands where the command should");
             return Err(Error::said("read the command line", reason)
                 .at("COMMAND")
                 .hint("run has no such option; see minirun run --help"));
         }
-        let mut words = self.command.iter().cloned();
+        let mut words = words.iter().cloned();
         let mut command = container.command(words.next().unwrap_or_else(|| "/bin/sh".to_owned()));
-        command.args(words).kill_after(self.kill_after);
+        command.args(words);
+        if let Some(kill_after) = self.kill_after {
+            command.kill_after(kill_after);
+        }
         let (uid, gid) = self.user.unwrap_or_default();
         command.user(uid, gid);
         if let Some(dir) = &self.workdir {
@@ -215,21 +177,21 @@ impl Settings {
             .then(|| minirun::terminal_size(&stdin()).or_else(|| minirun::terminal_size(&stdout())))
     }
 
-    fn container(&self) -> Result<Container, Error> {
-        let mut container = Container::new(&self.rootfs);
+    fn container(&self, rootfs: &str) -> Result<Container, Error> {
+        let mut container = Container::new(rootfs);
         container
             .read_only(self.read_only)
             .ephemeral(self.ephemeral)
             .init(!self.no_init)
             .network(match self.net {
-                Net::None => Network::None,
-                Net::Host => Network::Host,
+                None | Some(Net::None) => Network::None,
+                Some(Net::Host) => Network::Host,
             })
             .user_namespace(match self.userns {
-                Userns::Auto => UserNamespace::Auto,
-                Userns::None => UserNamespace::None,
-                Userns::Single => UserNamespace::Single,
-                Userns::Full => UserNamespace::Full,
+                None | Some(Userns::Auto) => UserNamespace::Auto,
+                Some(Userns::None) => UserNamespace::None,
+                Some(Userns::Single) => UserNamespace::Single,
+                Some(Userns::Full) => UserNamespace::Full,
             });
         if let Some(name) = &self.name {
             container.name(name);

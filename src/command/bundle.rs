@@ -6,7 +6,7 @@ use oci_spec::runtime::Spec;
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::oci;
+use crate::oci::{self, annotations};
 use crate::plan::{Options, Plan};
 
 /// A bundle that has been read.
@@ -45,8 +45,8 @@ impl Bundle {
     pub fn plan(&self, name: &str) -> Result<Plan> {
         let options = Options {
             name: name.to_owned(),
-            init: false,
-            ephemeral: false,
+            init: annotations::is_set(&self.spec, annotations::INIT)?,
+            ephemeral: annotations::is_set(&self.spec, annotations::EPHEMERAL)?,
             die_with_parent: true,
             stdio: false,
             narrate: false,

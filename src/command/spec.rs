@@ -14,7 +14,8 @@ use oci_spec::runtime::{
 use super::{Command, Container, Network, UserNamespace};
 use crate::error::{Error, Result};
 use crate::host::{Host, Subordinate};
-use crate::oci::defaults;
+use crate::oci::features::NEWEST_VERSION;
+use crate::oci::{annotations, defaults};
 use crate::plan::{DEFAULT_PATH, Options};
 
 /// Which config.json path an option ends up at, for messages.
@@ -77,11 +78,12 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
         .map_err(|error| Error::io("find the working directory", &error))?;
     root.set_path(rootfs).set_readonly(Some(container.read_only));
     let mut spec = Spec::default();
-    spec.set_version("1.3.0".to_owned())
+    spec.set_version(NEWEST_VERSION.to_owned())
         .set_root(Some(root))
         .set_mounts(Some(mounts))
         .set_process(Some(process(command, &hostname, grantable)?))
         .set_hostname(Some(hostname))
+        .set_annotations(annotations::of(container.init, container.ephemeral))
         .set_linux(Some(linux(container, maps)?));
     let piped = |stdio: &super::Stdio| !matches!(stdio, super::Stdio::Inherit);
     let options = Options {

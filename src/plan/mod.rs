@@ -23,6 +23,7 @@ use oci_spec::runtime::Spec;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+pub(crate) use mount_options::names as mount_option_names;
 use op::Op;
 pub(crate) use process::DEFAULT_PATH;
 

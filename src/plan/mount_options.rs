@@ -130,6 +130,21 @@ pub fn flag_words(flags: MsFlags) -> Vec<&'static str> {
     FLAGS.iter().filter(|row| flags.contains(row.1)).map(|row| row.0).collect()
 }
 
+/// Every option that is more than a word for the filesystem, sorted.
+pub fn names() -> Vec<String> {
+    let flags = FLAGS.iter().map(|row| row.0).chain(OPPOSITES.iter().map(|row| row.0));
+    let recursive = flags
+        .clone()
+        .filter(|name| lookup(name).or_else(|| opposite(name)).is_some_and(|row| row.1 != 0))
+        .chain(PROPAGATION.iter().map(|row| row.0))
+        .map(|name| format!("r{name}"));
+    let plain = flags.chain(PROPAGATION.iter().map(|row| row.0)).chain(["bind", "defaults"]);
+    let mut names: Vec<String> =
+        plain.map(str::to_owned).chain(recursive).chain(["rbind".to_owned()]).collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +176,16 @@ mod tests {
         assert_eq!(parsed.attributes.set, libc::MOUNT_ATTR_NOEXEC);
         assert_eq!(parsed.propagation, MsFlags::MS_PRIVATE.bits());
         assert!(parsed.data.is_empty());
+    }
+
+    #[test]
+    fn names_are_exactly_what_is_not_left_to_the_filesystem() {
+        let names = names();
+        assert!(names.iter().all(|name| parse(name).data.is_empty()));
+        for name in ["ro", "rro", "rw", "rbind", "rprivate", "nosuid", "norelatime"] {
+            let is_known = parse(name).data.is_empty();
+            assert_eq!(names.iter().any(|known| known == name), is_known, "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! Options that stand before the verb, read by hand: the verb's own parser isn't built yet,
+//! and `run` should start fast.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use minirun::Error;
+
+use super::log::{Format, Log};
+
+/// What holds for every verb.
+#[derive(Debug, Default)]
+pub struct Global {
+    /// Where the state of containers is; `None` for the user's default.
+    pub root: Option<PathBuf>,
+    pub log: Log,
+    /// The caller wants systemd to make the cgroups.
+    pub systemd_cgroup: bool,
+    /// Whether to put up with cgroups that can't be written; `None` to find out.
+    pub rootless: Option<bool>,
+}
+
+/// What the command line turned out to be about.
+#[derive(Debug)]
+pub enum Asked {
+    Help,
+    Version,
+    /// A verb and its arguments.
+    Verb(OsString, Vec<OsString>),
+    Nothing,
+}
+
+/// For `minirun --help`.
+pub const HELP: &str = "      --root DIR               Keep the state of containers here
+                               [default: /run/minirun, or $XDG_RUNTIME_DIR/minirun]
+      --log FILE               Append errors to a file, too
+      --log-format text|json   How lines of the log look [default: text]
+      --debug                  Log more than errors
+      --systemd-cgroup         Have systemd make the cgroups (not supported yet)
+      --rootless auto|true|false
+                               Go on without cgroups that can't be written
+  -h, --help                   Print help
+  -v, -V, --version            Print version
+";
+
+impl Global {
+    /// Reads the arguments up to the verb.
+    ///
+    /// # Errors
+    /// An option that isn't known, or a value that isn't one.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<(Self, Asked), Error> {
+        let mut args = args.into_iter();
+        let mut global = Global::default();
+        let mut log_file = None;
+        let asked = loop {
+            let Some(arg) = args.next() else { break Asked::Nothing };
+            let Some((name, value)) = option(&arg) else {
+                break Asked::Verb(arg, args.collect());
+            };
+            let mut value = || match &value {
+                Some(value) => Ok(value.clone()),
+                None => args.next().ok_or_else(|| wrong(&arg, "it needs a value")),
+            };
+            match name {
+                b"root" => global.root = Some(value()?.into()),
+                b"log" => log_file = Some(PathBuf::from(value()?)),
+                b"log-format" => {
+                    global.log.format = match value()?.as_bytes() {
+                        b"text" => Format::Text,
+                        b"json" => Format::Json,
+                        _ => return Err(wrong(&arg, "a log is either text or json")),
+                    };
+                }
+                b"debug" => global.log.debug = switch(&arg)?,
+                b"systemd-cgroup" => global.systemd_cgroup = switch(&arg)?,
+                b"rootless" => {
+                    global.rootless = match value()?.as_bytes() {
+                        b"auto" => None,
+                        b"true" => Some(true),
+                        b"false" => Some(false),
+                        _ => return Err(wrong(&arg, "it is one of auto, true and false")),
+                    };
+                }
+                // Callers name it although they never freeze a container to disk.
+                b"criu" => drop(value()?),
+                b"h" | b"help" => break Asked::Help,
+                b"v" | b"V" | b"version" => break Asked::Version,
+                _ => {
+                    return Err(wrong(&arg, "there is no such option")
+                        .hint("see minirun --help; options of a verb come after it"));
+                }
+            }
+        };
+        global.log.file = log_file;
+        Ok((global, asked))
+    }
+}
+
+/// The name of an option without its dashes, and the value after an equals sign. One dash
+/// or two are the same, since callers written in Go use both.
+fn option(arg: &OsStr) -> Option<(&[u8], Option<OsString>)> {
+    let bytes = arg.as_bytes();
+    let rest = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-"))?;
+    let mut parts = rest.splitn(2, |byte| *byte == b'=');
+    let name = parts.next()?;
+    Some((name, parts.next().map(|value| OsStr::from_bytes(value).to_owned())))
+}
+
+fn switch(arg: &OsStr) -> Result<bool, Error> {
+    match option(arg).and_then(|(_, value)| value).as_deref().map(OsStr::as_bytes) {
+        None | Some(b"true") => Ok(true),
+        Some(b"false") => Ok(false),
+        Some(_) => Err(wrong(arg, "it is either true or false")),
+    }
+}
+
+fn wrong(arg: &OsStr, reason: &str) -> Error {
+    Error::said("read the command line", reason).at(arg.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<(Global, Asked), Error> {
+        Global::read(words.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_end_at_the_verb() {
+        let (global, asked) =
+            read("--root /r --log=/l --log-format json --systemd-cgroup run --root /x id").unwrap();
+        assert_eq!(global.root.as_deref(), Some("/r".as_ref()));
+        assert_eq!(global.log.file.as_deref(), Some("/l".as_ref()));
+        assert_eq!(global.log.format, Format::Json);
+        assert!(global.systemd_cgroup && !global.log.debug);
+        match asked {
+            Asked::Verb(verb, args) => assert!(verb == "run" && args.len() == 3, "{args:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_dash_is_as_good_as_two() {
+        let (global, _) = read("-root /r -debug=false -rootless=true list").unwrap();
+        assert_eq!(global.root.as_deref(), Some("/r".as_ref()));
+        assert_eq!((global.log.debug, global.rootless), (false, Some(true)));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (words, place) in [
+            ("--log-format xml list", "--log-format"),
+            ("--rootless=maybe list", "--rootless=maybe"),
+            ("--debug=2 list", "--debug=2"),
+            ("--nonsense list", "--nonsense"),
+            ("--root", "--root"),
+        ] {
+            assert_eq!(read(words).expect_err(words).place(), Some(place));
+        }
+    }
+}

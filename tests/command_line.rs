@@ -1,0 +1,259 @@
+//! The command line beyond `run ROOTFS`: options before the verb, the log, what engines
+//! ask a runtime about itself, and config.json files.
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::Value;
+use support::{TempDir, minirun, rootfs, said, stderr};
+
+fn stdout(args: &[&str]) -> String {
+    let output = minirun(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&stdout(args)).unwrap()
+}
+
+/// A config.json of a bundle, changed by `change`, and what `plan` makes of it.
+fn plan_of(name: &str, change: impl FnOnce(&mut Value)) -> std::process::Output {
+    let dir = TempDir::new(name);
+    let mut config = json(&["spec", "--print"]);
+    change(&mut config);
+    fs::write(dir.file("config.json"), config.to_string()).unwrap();
+    minirun(&["plan", "--bundle", dir.path().to_str().unwrap()]).output().unwrap()
+}
+
+#[test]
+fn the_version_is_what_docker_parses() {
+    for option in ["--version", "-v", "-V", "-version"] {
+        let text = stdout(&[option]);
+        let lines: Vec<&str> = text.lines().collect();
+        let version = format!("minirun version {}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(lines[0], version);
+        assert!(lines[1].starts_with("commit: ") && lines[1].len() > 8, "{text}");
+        assert_eq!(lines[2], "spec: 1.3.0");
+    }
+}
+
+#[test]
+fn a_failure_is_the_last_line_of_the_log_in_either_form() {
+    let dir = TempDir::new("log");
+    let log = dir.file("log");
+    let bundle = dir.file("missing");
+    for format in ["json", "text"] {
+        let args = ["--log", &log, "--log-format", format, "spec", "--bundle", &bundle];
+        let output = minirun(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let told = stderr(&output);
+        assert!(told.starts_with("minirun: error: write ") && told.contains("ENOENT"), "{told}");
+        let text = fs::read_to_string(&log).unwrap();
+        let line = text.lines().last().unwrap();
+        let message = told.trim_start_matches("minirun: error: ").trim_end();
+        if format == "text" {
+            assert!(
+                line.starts_with("time=\"20") && line.contains(" level=error msg=\""),
+                "{line}"
+            );
+            assert!(line.contains(&message.replace('"', "\\\"")), "{line}");
+        } else {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&entry["level"], &entry["msg"]), (&"error".into(), &message.into()));
+            let time = entry["time"].as_str().unwrap();
+            assert!(time.len() == 20 && time.ends_with('Z') && &time[10..11] == "T", "{time}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2, "it is appended to");
+}
+
+#[test]
+fn wrong_usage_of_an_engine_is_logged_too() {
+    let dir = TempDir::new("log");
+    let log = dir.file("log");
+    let output = minirun(&["--log", &log, "--log-format=json", "spec", "--nonsense"]).output();
+    assert_eq!(output.unwrap().status.code(), Some(1));
+    let entry: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert!(entry["msg"].as_str().unwrap().contains("--nonsense"), "{entry}");
+}
+
+#[test]
+fn json_without_a_file_goes_to_standard_error() {
+    let output = minirun(&["--log-format", "json", "plan", "--bundle", "/nowhere"]).output();
+    let output = output.unwrap();
+    let entry: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(entry["level"], "error");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_an_error() {
+    let output = minirun(&["--log", "/no/dir/log", "features"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("open the log /no/dir/log (--log): ENOENT"));
+}
+
+#[test]
+fn options_that_callers_send_are_taken() {
+    let all = ["--root", "/tmp/x", "--systemd-cgroup", "--rootless=auto", "--criu", "criu"];
+    for extra in [&["--debug"][..], &["-debug=false"], &["--log-format", "text"]] {
+        let output = minirun(&all).args(extra).arg("features").output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let output = minirun(&["--rootless", "perhaps", "features"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("(--rootless): it is one of auto, true and false"));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    for args in [&["features"][..], &["--help"], &["spec", "--print"], &["spec", "--help"]] {
+        let mut child =
+            minirun(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let status = child.wait().unwrap();
+        let mut told = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert!(status.success() && told.is_empty(), "{args:?}: {status} {told}");
+    }
+}
+
+#[test]
+fn features_have_what_engines_read() {
+    let features = json(&["features"]);
+    assert_eq!(
+        (&features["ociVersionMin"], &features["ociVersionMax"]),
+        (&"1.0.0".into(), &"1.3.0".into())
+    );
+    let has = |list: &Value, word: &str| list.as_array().unwrap().contains(&word.into());
+    assert!(has(&features["mountOptions"], "rro"));
+    assert!(has(&features["linux"]["namespaces"], "user"));
+    assert!(has(&features["linux"]["capabilities"], "CAP_SYS_ADMIN"));
+    assert!(features["linux"]["mountExtensions"]["idmap"]["enabled"].is_boolean());
+}
+
+#[test]
+fn features_promise_nothing_that_a_plan_refuses() {
+    let features = json(&["features"]);
+    for option in features["mountOptions"].as_array().unwrap() {
+        let output = plan_of("features", |config| {
+            let mount = serde_json::json!({"destination": "/mnt", "type": "bind", "source": "/tmp",
+                "options": ["bind", option]});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        });
+        assert!(output.status.success(), "{option}: {}", said(&output));
+    }
+    for hook in features["hooks"].as_array().unwrap() {
+        let output = plan_of("features", |config| {
+            config["hooks"] = serde_json::json!({hook.as_str().unwrap(): [{"path": "/bin/true"}]});
+        });
+        assert!(output.status.success(), "{hook}: {}", said(&output));
+    }
+    for kind in features["linux"]["namespaces"].as_array().unwrap() {
+        let output = plan_of("features", |config| {
+            config["linux"]["uidMappings"] =
+                serde_json::json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+            config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces
+                .retain(|namespace| namespace["type"] != *kind && namespace["type"] != "user");
+            namespaces.push(serde_json::json!({"type": "user"}));
+            if kind != "user" {
+                namespaces.push(serde_json::json!({"type": kind}));
+            }
+        });
+        assert!(output.status.success(), "{kind}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_starting_point_is_a_shell_at_a_terminal_in_rootfs() {
+    let dir = TempDir::new("spec");
+    let bundle = dir.path().to_str().unwrap();
+    assert_eq!(stdout(&["spec", "--bundle", bundle]), "");
+    let text = fs::read_to_string(dir.file("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(config["process"]["args"], serde_json::json!(["sh"]));
+    assert_eq!(config["process"]["terminal"], true);
+    assert_eq!(config["root"], serde_json::json!({"path": "rootfs", "readonly": true}));
+    let plan = stdout(&["plan", "--bundle", bundle]);
+    assert!(plan.contains(&format!("{bundle}/rootfs")), "{plan}");
+
+    let again = minirun(&["spec", "--bundle", bundle]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("EEXIST"), "{}", said(&again));
+    assert_eq!(fs::read_to_string(dir.file("config.json")).unwrap(), text);
+}
+
+#[test]
+fn a_starting_point_for_users_maps_one_id() {
+    let config = json(&["spec", "--rootless", "--print"]);
+    let uid = nix::unistd::geteuid().as_raw();
+    let map = serde_json::json!([{"containerID": 0, "hostID": uid, "size": 1}]);
+    assert_eq!(config["linux"]["uidMappings"], map);
+    let namespaces = config["linux"]["namespaces"].as_array().unwrap();
+    assert!(namespaces.contains(&serde_json::json!({"type": "user"})));
+}
+
+#[test]
+fn the_config_of_a_run_has_the_steps_of_that_run() {
+    let dir = TempDir::new("spec");
+    let bundle = dir.path().to_str().unwrap();
+    let options = [
+        "--name",
+        "box",
+        "--memory",
+        "64m",
+        "--read-only",
+        "--tmpfs",
+        "/tmp:size=1m",
+        "--cap-drop",
+        "ALL",
+        "-e",
+        "A=b",
+        "--ulimit",
+        "nofile=64",
+        "--ephemeral",
+    ];
+    let words = |verb: &[&str]| {
+        let mut command = minirun(verb);
+        let output = command.args(options).arg(rootfs()).args(["ls", "-l"]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    words(&["spec", "--bundle", bundle]);
+    let steps = |text: String| -> Vec<String> {
+        let steps: Vec<Value> = serde_json::from_str(&text).unwrap();
+        steps.iter().map(|step| step["what"].as_str().unwrap().to_owned()).collect()
+    };
+    let of_run = steps(words(&["plan", "--json"]));
+    let of_bundle = steps(stdout(&["plan", "--json", "--bundle", bundle, "box"]));
+    assert_eq!(of_run, of_bundle);
+}
+
+#[test]
+fn what_a_config_has_no_place_for_is_refused() {
+    let root = rootfs();
+    let root = root.to_str().unwrap();
+    for option in ["--timeout", "--kill-after"] {
+        let output = minirun(&["spec", "--print", option, "3s", root]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(&format!("({option})")), "{}", said(&output));
+    }
+    let output = minirun(&["spec", "--print", "--memory", "3m"]).output().unwrap();
+    assert!(stderr(&output).contains("(ROOTFS)"), "{}", said(&output));
+    let output = plan_of("annotation", |config| {
+        config["annotations"] = serde_json::json!({"io.minirun.init": "perhaps"});
+    });
+    assert!(stderr(&output).contains("(annotations.io.minirun.init)"), "{}", said(&output));
+}
+
+#[test]
+fn options_of_run_do_not_go_with_a_bundle() {
+    let output = minirun(&["plan", "--bundle", "/nowhere", "--memory", "3m"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("cannot be used with"), "{}", said(&output));
+}
