@@ -47,10 +47,8 @@ impl Bundle {
             name: name.to_owned(),
             init: annotations::is_set(&self.spec, annotations::INIT)?,
             ephemeral: annotations::is_set(&self.spec, annotations::EPHEMERAL)?,
-            die_with_parent: true,
-            stdio: false,
-            narrate: false,
-            origins: Vec::new(),
+            oci: true,
+            ..Options::default()
         };
         Plan::new(&self.spec, &options, &Host::read()?)
     }

@@ -169,7 +169,9 @@ impl Command {
         let mut narrate = |plan: &Plan, journal: &launch::Journal| trace::narrate(plan, journal);
         let narrator: Option<launch::Narrator<'_>> =
             if self.explain { Some(&mut narrate) } else { None };
-        let running = launch::launch(&plan, &[stdin, stdout, stderr], narrator)?;
+        let stdio = [stdin, stdout, stderr];
+        let caller = launch::Caller { stdio, narrator, ..launch::Caller::default() };
+        let running = launch::launch(&plan, caller)?;
         Ok(Child::new(self, name, plan, running, [in_end, out_end, err_end]))
     }
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, Subordinate};
 use crate::oci::features::NEWEST_VERSION;
 use crate::oci::{annotations, defaults};
-use crate::plan::{DEFAULT_PATH, Options};
+use crate::plan::{DEFAULT_PATH, Lifecycle, Options};
 
 /// Which config.json path an option ends up at, for messages.
 const ORIGINS: &[(&str, &str)] = &[
@@ -90,10 +90,14 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
         name,
         init: container.init,
         ephemeral: container.ephemeral,
-        die_with_parent: container.die_with_parent,
+        lifecycle: match container.die_with_parent {
+            true => Lifecycle::Attached,
+            false => Lifecycle::Detached,
+        },
         stdio: [&command.stdin, &command.stdout, &command.stderr].into_iter().any(piped),
         narrate: command.explain,
         origins,
+        ..Options::default()
     };
     Ok((spec, options))
 }

@@ -10,19 +10,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::journal::Journal;
-use super::{CONSOLE, DONE, Ready, inside, mounts};
-use crate::plan::op::{IdMap, Op, Schedule, TerminalSize};
+use super::{CONSOLE, DONE, FAILED, HANDED_OVER, Ready, hand_over, hook, inside, mounts};
+use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
 use crate::sys::schedule::SchedAttr;
 use crate::sys::terminal::WindowSize;
 use crate::sys::{self, Result};
-
-/// What the process exits with when a step failed; the journal says more.
-const FAILED: i32 = 125;
 
 /// Descriptors and values that outlive a step.
 pub(super) struct Container<'a> {
@@ -33,6 +30,8 @@ pub(super) struct Container<'a> {
     pub(super) sync: BorrowedFd<'a>,
     root: Option<OwnedFd>,
     slave: Option<OwnedFd>,
+    /// The connection to `start`, once it has come.
+    start: Option<OwnedFd>,
     masks: mounts::Masks,
     caller_umask: Mode,
 }
@@ -47,7 +46,17 @@ impl<'a> Container<'a> {
         // Modes of files and devices are meant as they stand in the plan.
         let caller_umask = umask(Mode::empty());
         let masks = mounts::Masks::default();
-        Container { plan, ready, journal, sync, root: None, slave: None, masks, caller_umask }
+        Container {
+            plan,
+            ready,
+            journal,
+            sync,
+            root: None,
+            slave: None,
+            start: None,
+            masks,
+            caller_umask,
+        }
     }
 
     /// Carries out the container's steps after clone3; returns when one failed.
@@ -63,11 +72,12 @@ impl<'a> Container<'a> {
                 _ => Ok(()),
             };
             let outcome = met.and_then(|()| match step.side {
-                Side::Runtime => Ok(()),
+                Side::Runtime | Side::Intermediate => Ok(()),
                 Side::Container => self.record(index, step),
             });
             if let Err(errno) = outcome {
                 self.journal.fail(index, errno);
+                self.tell_start(index, &step.op, errno);
                 return FAILED;
             }
         }
@@ -84,7 +94,7 @@ impl<'a> Container<'a> {
 
     fn record(&mut self, index: usize, step: &Step) -> Result<()> {
         self.journal.begin(index);
-        match self.carry_out(&step.op) {
+        match self.carry_out(index, &step.op) {
             Err(errno) if step.tolerates.contains(&errno) => self.journal.tolerate(index, errno),
             outcome => outcome?,
         }
@@ -92,7 +102,7 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    fn carry_out(&mut self, op: &Op) -> Result<()> {
+    fn carry_out(&mut self, index: usize, op: &Op) -> Result<()> {
         match op {
             Op::MapOwnId { map, line } => map_own_id(*map, line),
             Op::OomScore { score } => write_file(c"/proc/self/oom_score_adj", score.as_bytes()),
@@ -152,7 +162,10 @@ impl<'a> Container<'a> {
             }
             Op::NoNewPrivs => sys::identity::set_no_new_privs(),
             Op::Chdir { path } => chdir(path.as_c_str()),
-            Op::CloseInherited => sys::process::close_on_exec_from(3),
+            Op::CloseInherited { first } => sys::process::close_on_exec_from(*first as i32),
+            Op::Hook(hook) => self.run_hook(index, hook),
+            Op::FindProgram { candidates } => self.find_program(candidates),
+            Op::HandOver => self.hand_over(),
             Op::Fork => self.fork(),
             Op::Session { controlling_terminal } => self.start_session(*controlling_terminal),
             Op::Exec(exec) => Err(self.exec(&exec.candidates)),
@@ -160,7 +173,13 @@ impl<'a> Container<'a> {
             Op::CreateCgroup { .. }
             | Op::WriteCgroup { .. }
             | Op::Clone { .. }
+            | Op::Listen { .. }
+            | Op::OpenNamespace { .. }
+            | Op::Intermediate
+            | Op::JoinNamespace { .. }
+            | Op::JoinProcess { .. }
             | Op::MapIds { .. }
+            | Op::RenderState
             | Op::Narrate => Err(Errno::ENOSYS),
         }
     }
@@ -196,6 +215,51 @@ impl<'a> Container<'a> {
         sys::message::send(self.sync, CONSOLE, Some(master.as_fd()))?;
         self.slave = Some(slave);
         Ok(())
+    }
+
+    fn run_hook(&self, index: usize, hook: &Hook) -> Result<()> {
+        let found = self.ready.hooks.iter().find(|(step, ..)| *step == index);
+        let (_, argv, envp) = found.ok_or(Errno::EINVAL)?;
+        let [creating, created] = self.ready.states.ok_or(Errno::EBADF)?;
+        let state = if hook.stage == HookStage::StartContainer { created } else { creating };
+        hook::run_inside(hook, (argv, envp), state.as_fd(), self.journal)
+    }
+
+    /// The search of [`exec`](Self::exec), beforehand.
+    fn find_program(&self, candidates: &[std::ffi::CString]) -> Result<()> {
+        let mut failure = Errno::ENOENT;
+        for (index, path) in candidates.iter().enumerate() {
+            let executable = stat(path.as_c_str()).and_then(|found| {
+                match inside::file_type(found.st_mode) == SFlag::S_IFDIR {
+                    true => Err(Errno::EACCES),
+                    false => access(path.as_c_str(), AccessFlags::X_OK),
+                }
+            });
+            match executable {
+                Ok(()) => return Ok(()),
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => {
+                    self.journal.found_program(index);
+                    failure = errno;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    fn hand_over(&mut self) -> Result<()> {
+        let listener = self.ready.listener.ok_or(Errno::EBADF)?;
+        sys::message::send(self.sync, HANDED_OVER, None)?;
+        self.start = Some(hand_over::await_start(listener)?);
+        Ok(())
+    }
+
+    fn tell_start(&self, index: usize, op: &Op, errno: Errno) {
+        let (first, words) = &self.ready.words;
+        let words = index.checked_sub(*first).and_then(|index| words.get(index));
+        if let (Some(start), Some(words)) = (&self.start, words) {
+            hand_over::tell(start.as_fd(), op, errno, self.journal.hook_status(), words);
+        }
     }
 
     /// The parent of this fork is init from here on and never comes back.
@@ -254,7 +318,7 @@ fn map_own_id(map: IdMap, line: &str) -> Result<()> {
     }
 }
 
-fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
     let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let written = write(&file, bytes)?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }

@@ -13,26 +13,39 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 
-use super::{Journal, inside};
+use super::{Journal, hook, inside};
 use crate::error::Error;
 use crate::plan::op::{Exec, Op};
 use crate::plan::{Plan, Step};
 
 /// The error for a step of the container that failed with `errno`.
 pub(super) fn failed_step(plan: &Plan, journal: &Journal, step: &Step, errno: Errno) -> Error {
-    let error = match &step.op {
-        Op::Exec(exec) => {
-            let error = Error::exec(format!("execute {} in the container", exec.program()), errno);
+    let error = match (&step.op, plan.exec()) {
+        (Op::Exec(_) | Op::FindProgram { .. }, Some(exec)) => {
+            let error = Error::exec(execute(exec), errno);
             let found = journal.program().and_then(|index| exec.candidates.get(index));
             match rootfs(plan).and_then(|root| exec_hint(root, exec, found, errno)) {
                 Some(hint) => error.hint(hint),
                 None => error,
             }
         }
-        op => explain(Error::system(op.to_string(), errno), op),
+        (op @ Op::Hook(_), _) => {
+            match hook::outcome(errno, journal.hook_status().unwrap_or_default()) {
+                Some(reason) => Error::said(op.to_string(), reason),
+                None => Error::system(op.to_string(), errno),
+            }
+        }
+        (op, _) => explain(Error::system(op.to_string(), errno), op),
     };
     error.at(step.place.as_str())
 }
+
+/// What execve attempts, in words.
+pub(super) fn execute(exec: &Exec) -> String {
+    format!("execute {} in the container", exec.program())
+}
+
+pub(super) const NO_FORMAT: &str = "it is neither a program for this machine nor a script with #!";
 
 fn rootfs(plan: &Plan) -> Option<&CStr> {
     plan.steps.iter().find_map(|step| match &step.op {
@@ -62,6 +75,14 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         }
         (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::EACCES) => {
             "this user can't reach the directory; every directory above it must be searchable (x)"
+        }
+        (Op::OpenNamespace { .. }, Errno::EINVAL) => "it is a namespace of another type",
+        (Op::OpenNamespace { .. }, Errno::ENOTTY) => "this file is no namespace",
+        (Op::OpenNamespace { .. }, Errno::ENOENT) => {
+            "the process whose namespace it was has ended, or nobody has made it"
+        }
+        (Op::JoinNamespace { .. } | Op::JoinProcess { .. }, Errno::EPERM) => {
+            "whoever joins it needs CAP_SYS_ADMIN in the user namespace that owns it"
         }
         (Op::Clone { namespaces, .. }, Errno::EPERM) => return Some(clone_eperm(*namespaces)),
         (Op::Clone { namespaces, .. }, Errno::ENOSPC)
@@ -233,9 +254,7 @@ fn exec_hint(rootfs: &CStr, exec: &Exec, found: Option<&CString>, errno: Errno) 
         (Errno::EACCES, _) => {
             "it must be a file with execute permission (chmod +x), on a mount without noexec"
         }
-        (Errno::ENOEXEC, _) => {
-            "exec format error: it is neither a program for this machine nor a script with #!"
-        }
+        (Errno::ENOEXEC, _) => NO_FORMAT,
         _ => return None,
     };
     Some(words.to_owned())

@@ -19,7 +19,9 @@ const FAILED: usize = 1;
 const STATUS: usize = 2;
 const REAPED: usize = 3;
 const FOUND: usize = 4;
-const STEPS: usize = 5;
+const CLONED: usize = 5;
+const HOOK: usize = 6;
+const STEPS: usize = 7;
 const WORDS_PER_STEP: usize = 3;
 
 /// Set in a word that would be ambiguous as 0.
@@ -99,6 +101,28 @@ impl Journal {
     pub(super) fn program(&self) -> Option<usize> {
         let word = self.load(FOUND);
         (word & PRESENT != 0).then_some((word & !PRESENT) as usize)
+    }
+
+    /// The intermediate process has cloned the container's, which has this pid.
+    pub(super) fn cloned(&self, pid: i32) {
+        self.store(CLONED, PRESENT | pid as u64);
+    }
+
+    /// The pid of the container's process, when an intermediate process cloned it.
+    pub(super) fn cloned_pid(&self) -> Option<i32> {
+        let word = self.load(CLONED);
+        (word & PRESENT != 0).then_some((word & !PRESENT) as i32)
+    }
+
+    /// A hook ended with this raw wait status.
+    pub(super) fn hook_ended(&self, status: i32) {
+        self.store(HOOK, PRESENT | status as u32 as u64);
+    }
+
+    /// The raw wait status of the last hook.
+    pub(super) fn hook_status(&self) -> Option<i32> {
+        let word = self.load(HOOK);
+        (word & PRESENT != 0).then_some(word as u32 as i32)
     }
 
     /// Init saw the target end, with this raw wait status.

@@ -7,6 +7,7 @@
 //! be attempted, and `launch` resolves them when they run.
 
 mod cgroup;
+mod hooks;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -17,6 +18,7 @@ mod unsupported;
 mod words;
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use oci_spec::runtime::Spec;
@@ -27,13 +29,28 @@ pub(crate) use mount_options::names as mount_option_names;
 use op::Op;
 pub(crate) use process::DEFAULT_PATH;
 
-/// Which of the two processes carries out a step.
+/// Which process carries out a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// The process that minirun was started as; it never leaves the host's namespaces.
     Runtime,
+    /// A short-lived process that joins existing namespaces and clones the container's
+    /// process into them. Its steps are one block, from [`Op::Intermediate`] to [`Op::Clone`].
+    Intermediate,
     /// The process that clone3 made; it becomes the container's PID 1.
     Container,
+}
+
+/// How long the runtime stays with a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// To its end; the container dies with the runtime.
+    #[default]
+    Attached,
+    /// Until the target runs.
+    Detached,
+    /// Until everything is ready but the target, which waits for `start`.
+    Created,
 }
 
 /// One entry of the list.
@@ -51,20 +68,31 @@ pub struct Step {
 }
 
 /// What a caller can ask for beyond a runtime-spec.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Names the container's cgroup.
+    /// The container's id; names its cgroup where the specification doesn't.
     pub name: String,
     /// Run an init as PID 1, with the target as its child.
     pub init: bool,
     /// Cover the root filesystem by an overlay that goes with the container.
     pub ephemeral: bool,
-    /// Kill the container when the process (the thread, strictly) that started it ends.
-    pub die_with_parent: bool,
+    /// How long the runtime stays with the container.
+    pub lifecycle: Lifecycle,
+    /// A container of a bundle, which engines look after: it has a cgroup in every
+    /// hierarchy, hooks, and the search for its program happens before `start`.
+    pub oci: bool,
+    /// Directory of the container's state, where `start` will knock.
+    pub state_dir: Option<PathBuf>,
     /// The caller connects the standard descriptors itself.
     pub stdio: bool,
     /// Stop before the target runs, so that the steps can be shown first.
     pub narrate: bool,
+    /// Change the root by MS_MOVE and chroot(2), for hosts whose root is a ramfs.
+    pub no_pivot: bool,
+    /// Leave the container in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the target keeps.
+    pub preserve_fds: u32,
     /// Which command-line option a config.json path came from, for messages.
     pub origins: Vec<(String, String)>,
 }
@@ -96,7 +124,8 @@ impl Plan {
 
         // The container's process must be born into its limits, so they come first.
         cgroup.create(&mut steps);
-        layout.clone(&mut steps, &cgroup);
+        process::listen(&mut steps, options)?;
+        layout.clone(&mut steps, host, &cgroup);
         schedule::oom_score(&mut steps, spec, host, &layout)?;
         layout.map_ids(&mut steps, host)?;
         process::settle_in(&mut steps, options);
@@ -106,6 +135,7 @@ impl Plan {
         mounts::root(&mut steps, spec, options, &layout)?;
         mounts::tree(&mut steps, spec, host, &layout)?;
         mounts::protect(&mut steps, spec)?;
+        hooks::create(&mut steps, spec)?;
 
         // From here on the host's files are out of reach.
         steps.container(Op::PivotRoot, "root.path");
@@ -114,6 +144,19 @@ impl Plan {
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list })
+    }
+
+    /// Whether the target waits for `start`.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.op, Op::HandOver))
+    }
+
+    /// The execve at its end.
+    pub(crate) fn exec(&self) -> Option<&op::Exec> {
+        self.steps.iter().rev().find_map(|step| match &step.op {
+            Op::Exec(exec) => Some(exec),
+            _ => None,
+        })
     }
 
     /// Where the container's first process starts.

@@ -1,17 +1,21 @@
 //! Namespaces, id maps and the names in them.
 
+use std::ffi::CString;
+
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
-use super::Steps;
 use super::cgroup::Cgroup;
 use super::op::{IdMap, IdRange, Mapper, Op};
+use super::{Side, Steps};
 use crate::error::Result;
 use crate::host::Host;
 
-/// Which namespaces are new, and the id maps of the user namespace.
+/// Which namespaces are new, which are joined, and the id maps of the user namespace.
 pub(super) struct Layout {
     pub(super) new: CloneFlags,
+    /// Existing ones: which, where, and their config.json path.
+    joined: Vec<(CloneFlags, CString, String)>,
     pub(super) uids: Vec<IdRange>,
     pub(super) gids: Vec<IdRange>,
 }
@@ -21,26 +25,42 @@ impl Layout {
     pub(super) fn new(spec: &Spec, steps: &Steps) -> Result<Self> {
         let linux = spec.linux().as_ref();
         let mut new = CloneFlags::empty();
+        let mut joined: Vec<(CloneFlags, CString, String)> = Vec::new();
         let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
-        for namespace in namespaces.into_iter().flatten() {
-            new |= flag(namespace.typ());
+        for (index, namespace) in namespaces.into_iter().flatten().enumerate() {
+            let place = format!("linux.namespaces[{index}]");
+            let flag = flag(namespace.typ());
+            if new.contains(flag) || joined.iter().any(|(other, ..)| *other == flag) {
+                let reason = format!("a second {} namespace is asked for", namespace.typ());
+                return Err(steps.error(&place, "choose namespaces", reason));
+            }
+            match namespace.path() {
+                None => new |= flag,
+                Some(path) => {
+                    let place = format!("{place}.path");
+                    let path = steps.c_string(&place, path.as_os_str().as_encoded_bytes())?;
+                    if path.as_bytes().first() != Some(&b'/') {
+                        let reason = "the path of a namespace must be absolute";
+                        return Err(steps.error(&place, "join a namespace", reason));
+                    }
+                    joined.push((flag, path, place));
+                }
+            }
         }
         let ranges = |mappings: &Option<Vec<LinuxIdMapping>>| -> Vec<IdRange> {
             mappings.iter().flatten().map(range).collect()
         };
         let uids = linux.map_or_else(Vec::new, |linux| ranges(linux.uid_mappings()));
         let gids = linux.map_or_else(Vec::new, |linux| ranges(linux.gid_mappings()));
-        let layout = Layout { new, uids, gids };
-        for flag in [CloneFlags::CLONE_NEWNS, CloneFlags::CLONE_NEWPID] {
-            if !new.contains(flag) {
-                let reason = "a container needs new mount and pid namespaces";
-                return Err(steps.error("linux.namespaces", "choose namespaces", reason));
-            }
+        let layout = Layout { new, joined, uids, gids };
+        if !layout.has(CloneFlags::CLONE_NEWNS) {
+            let reason = "a container needs a mount namespace";
+            return Err(steps.error("linux.namespaces", "choose namespaces", reason));
         }
         for (ranges, path) in
             [(&layout.uids, "linux.uidMappings"), (&layout.gids, "linux.gidMappings")]
         {
-            if layout.has_user() && ranges.is_empty() {
+            if layout.new.contains(CloneFlags::CLONE_NEWUSER) && ranges.is_empty() {
                 let reason = "a user namespace needs at least one mapping";
                 return Err(steps.error(path, "map ids", reason));
             }
@@ -51,8 +71,15 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Whether the container is in a namespace of its own or another container's, not
+    /// in the runtime's.
+    pub(super) fn has(&self, flag: CloneFlags) -> bool {
+        self.new.contains(flag) || self.joined.iter().any(|(joined, ..)| *joined == flag)
+    }
+
+    /// Whether it is in a user namespace other than the runtime's.
     pub(super) fn has_user(&self) -> bool {
-        self.new.contains(CloneFlags::CLONE_NEWUSER)
+        self.has(CloneFlags::CLONE_NEWUSER)
     }
 
     /// The cgroup namespace takes the cgroup of its maker for its root, so one that
@@ -61,15 +88,32 @@ impl Layout {
         if cgroup.exists() { self.new & CloneFlags::CLONE_NEWCGROUP } else { CloneFlags::empty() }
     }
 
-    pub(super) fn clone(&self, steps: &mut Steps, cgroup: &Cgroup) {
+    /// One clone3 by the runtime, or by a process that has joined namespaces before.
+    pub(super) fn clone(&self, steps: &mut Steps, host: &Host, cgroup: &Cgroup) {
         let namespaces = self.new - self.late(cgroup);
-        steps.runtime(Op::Clone { namespaces, cgroup: cgroup.born_in() }, "linux.namespaces");
+        let clone = Op::Clone { namespaces, cgroup: cgroup.born_in() };
+        if self.joined.is_empty() {
+            return steps.runtime(clone, "linux.namespaces");
+        }
+        for (namespace, path, place) in &self.joined {
+            steps.runtime(Op::OpenNamespace { namespace: *namespace, path: path.clone() }, place);
+        }
+        steps.runtime(Op::Intermediate, "linux.namespaces");
+        // Root of the host has every right over all of them, and none over the host's once
+        // it is in a user namespace; for an ordinary user it is the reverse.
+        let is_user = |flag: CloneFlags| flag == CloneFlags::CLONE_NEWUSER;
+        let mut joined: Vec<_> = self.joined.iter().collect();
+        joined.sort_by_key(|(flag, ..)| is_user(*flag) == host.is_real_root());
+        for (namespace, _, place) in joined {
+            steps.push(Side::Intermediate, Op::JoinNamespace { namespace: *namespace }, place, &[]);
+        }
+        steps.push(Side::Intermediate, clone, "linux.namespaces", &[]);
     }
 
     /// An ordinary user's own single id is mapped from inside, which needs no message;
     /// everything else must be written by somebody with more rights outside.
     pub(super) fn map_ids(&self, steps: &mut Steps, host: &Host) -> Result<()> {
-        if !self.has_user() {
+        if !self.new.contains(CloneFlags::CLONE_NEWUSER) {
             return Ok(());
         }
         let maps = [
@@ -100,7 +144,9 @@ impl Layout {
         if !self.has_user() {
             return host.can_set_groups;
         }
-        self.gids.iter().map(|range| range.size as u64).sum::<u64>() > 1
+        // Who made a namespace that is joined has mapped it already.
+        let is_new = self.new.contains(CloneFlags::CLONE_NEWUSER);
+        !is_new || self.gids.iter().map(|range| range.size as u64).sum::<u64>() > 1
     }
 
     pub(super) fn enter(&self, steps: &mut Steps, cgroup: &Cgroup) {
@@ -117,8 +163,8 @@ impl Layout {
         let Some(name) = spec.hostname() else {
             return Ok(());
         };
-        if !self.new.contains(CloneFlags::CLONE_NEWUTS) {
-            let reason = "without a new uts namespace it would change the host's";
+        if !self.has(CloneFlags::CLONE_NEWUTS) {
+            let reason = "without a uts namespace it would change the host's";
             return Err(steps.error("hostname", "set hostname", reason));
         }
         if name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control()) {

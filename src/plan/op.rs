@@ -21,6 +21,16 @@ pub enum Op {
     CreateCgroup { dir: CString },
     /// Write a limit or another setting to a cgroup's file.
     WriteCgroup { file: CString, value: String },
+    /// Open the socket on which the container's process will wait for `start`.
+    Listen { dir: CString },
+    /// Open a namespace that the container joins, and check its type.
+    OpenNamespace { namespace: CloneFlags, path: CString },
+    /// Fork the process that joins namespaces and clones the container's from there.
+    Intermediate,
+    /// setns(2) into a namespace that was opened before.
+    JoinNamespace { namespace: CloneFlags },
+    /// setns(2) into namespaces of a running container's first process, all at once.
+    JoinProcess { namespaces: CloneFlags },
     /// clone3(2): the container's first process starts here.
     Clone { namespaces: CloneFlags, cgroup: Option<CString> },
     /// Map the ids of the new user namespace from outside (user_namespaces(7)).
@@ -29,6 +39,10 @@ pub enum Op {
     OomScore { score: String },
     /// Show the steps so far to a reader, before the target's own output begins.
     Narrate,
+    /// Write the container's state for the hooks that its own process runs.
+    RenderState,
+    /// Run a hook, on either side.
+    Hook(Hook),
 
     /// Map this process's own id in its new user namespace.
     MapOwnId { map: IdMap, line: String },
@@ -104,8 +118,12 @@ pub enum Op {
     NoNewPrivs,
     /// chdir(2) inside.
     Chdir { path: CString },
-    /// Mark every descriptor but 0, 1 and 2 close-on-exec.
-    CloseInherited,
+    /// Mark every descriptor from `first` on close-on-exec.
+    CloseInherited { first: u32 },
+    /// Make sure that the program is there and can be executed.
+    FindProgram { candidates: Vec<CString> },
+    /// Tell the runtime that all is ready, and wait until `start` connects.
+    HandOver,
     /// Fork: this process stays behind as init, the child goes on.
     Fork,
     /// setsid(2), and take the pty as controlling terminal.
@@ -170,6 +188,29 @@ pub struct Bind {
 pub struct Attributes {
     pub set: u64,
     pub clear: u64,
+}
+
+/// A program of the engine's (runtime-spec, "POSIX-platform Hooks"); it gets the
+/// container's state on standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    pub stage: HookStage,
+    pub path: CString,
+    pub argv: Vec<CString>,
+    pub envp: Vec<CString>,
+    /// In seconds; without one it may take for ever.
+    pub timeout: Option<u32>,
+}
+
+/// At which point of a container's life a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookStage {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
 }
 
 /// The arguments of execve(2).

@@ -10,7 +10,7 @@ use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 
 use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op};
-use super::{Options, Side, Steps, schedule};
+use super::{Lifecycle, Options, Side, Steps, hooks, schedule};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -18,9 +18,22 @@ use crate::host::Host;
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// `start` will knock at a socket that is open before the container's process is cloned.
+pub(super) fn listen(steps: &mut Steps, options: &Options) -> Result<()> {
+    if options.lifecycle != Lifecycle::Created {
+        return Ok(());
+    }
+    let Some(dir) = &options.state_dir else {
+        return Err(steps.error("", "create a container", "it has no state directory"));
+    };
+    let dir = steps.c_string("--root", dir.as_os_str().as_encoded_bytes())?;
+    steps.runtime(Op::Listen { dir }, "");
+    Ok(())
+}
+
 /// The container's process makes itself independent of its surroundings.
 pub(super) fn settle_in(steps: &mut Steps, options: &Options) {
-    if options.die_with_parent {
+    if options.lifecycle == Lifecycle::Attached {
         steps.container(Op::DieWithParent, "");
     }
     // Only now: while a process isn't dumpable, its id maps can be written by root alone.
@@ -112,20 +125,28 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
         let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
         steps.container(Op::Chdir { path }, "process.cwd");
     }
-    steps.container(Op::CloseInherited, "");
-    if options.die_with_parent {
+    steps.container(Op::CloseInherited { first: 3 + options.preserve_fds }, "");
+    if options.lifecycle == Lifecycle::Attached {
         // The change of uid and capabilities cleared it.
         steps.container(Op::DieWithParent, "");
     }
     if options.narrate {
         steps.push(Side::Runtime, Op::Narrate, "", &[]);
     }
+    let exec = exec(steps, process)?;
+    if options.oci {
+        let candidates = exec.candidates.clone();
+        steps.container(Op::FindProgram { candidates }, "process.args[0]");
+    }
+    if options.lifecycle == Lifecycle::Created {
+        steps.container(Op::HandOver, "");
+    }
+    hooks::start(steps, spec)?;
     if options.init {
         steps.container(Op::Fork, "");
     }
     let controlling_terminal = process.terminal().unwrap_or(false);
     steps.container(Op::Session { controlling_terminal }, "process.terminal");
-    let exec = exec(steps, process)?;
     steps.container(Op::Exec(exec), "process.args");
     Ok(())
 }

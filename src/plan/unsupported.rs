@@ -12,11 +12,8 @@ use crate::error::Result;
 /// A field's path below its parent, and whether it is there and asks for something.
 type Field<T> = (&'static str, fn(&T) -> bool);
 
-const SPEC: &[Field<Spec>] = &[
-    ("domainname", |spec| spec.domainname().is_some()),
-    ("hooks", |spec| spec.hooks().is_some()),
-    ("vm", |spec| spec.vm().is_some()),
-];
+const SPEC: &[Field<Spec>] =
+    &[("domainname", |spec| spec.domainname().is_some()), ("vm", |spec| spec.vm().is_some())];
 
 const PROCESS: &[Field<Process>] = &[
     ("apparmorProfile", |process| process.apparmor_profile().is_some()),
@@ -60,10 +57,8 @@ const RESOURCES: &[Field<LinuxResources>] = &[
     ("cpu.burst", |r| cpu(r, |cpu| cpu.burst().is_some())),
 ];
 
-const NAMESPACE: &[Field<LinuxNamespace>] = &[
-    ("path", |namespace| namespace.path().is_some()),
-    ("type", |namespace| namespace.typ() == oci_spec::runtime::LinuxNamespaceType::Time),
-];
+const NAMESPACE: &[Field<LinuxNamespace>] =
+    &[("type", |namespace| namespace.typ() == oci_spec::runtime::LinuxNamespaceType::Time)];
 
 const MOUNT: &[Field<Mount>] = &[
     ("uidMappings", |mount| mount.uid_mappings().is_some()),

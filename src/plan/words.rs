@@ -6,7 +6,9 @@ use std::fmt;
 
 use nix::sched::CloneFlags;
 
-use super::op::{Attributes, Bind, Exec, IdMap, IdRange, Mapper, NewMount, Op, Schedule};
+use super::op::{
+    Attributes, Bind, Exec, HookStage, IdMap, IdRange, Mapper, NewMount, Op, Schedule,
+};
 use super::{Plan, Side, Step};
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) and the fstab word for each.
@@ -48,7 +50,20 @@ impl fmt::Display for Op {
                 write!(f, "map {}{by}: {}", map.words(), range_words(ranges))
             }
             Op::OomScore { score } => write!(f, "set the OOM score adjustment to {score}"),
+            Op::Listen { dir } => write!(f, "listen for start on {}/start.sock", text(dir)),
+            Op::OpenNamespace { namespace, path } => {
+                write!(f, "open the {} namespace {}", namespace_words(*namespace), text(path))
+            }
+            Op::Intermediate => f.write_str("fork a process that joins namespaces"),
+            Op::JoinNamespace { namespace } => {
+                write!(f, "join the {} namespace", namespace_words(*namespace))
+            }
+            Op::JoinProcess { namespaces } => {
+                write!(f, "join the container's namespaces: {}", namespace_words(*namespaces))
+            }
             Op::Narrate => f.write_str("let the reader catch up"),
+            Op::RenderState => f.write_str("write the container's state for its hooks"),
+            Op::Hook(hook) => write!(f, "run {} hook {}", hook.stage.words(), text(&hook.path)),
             Op::MapOwnId { map, line } => write!(f, "map {}: {line}", map.words()),
             Op::Stdio => f.write_str("connect standard input, output and error"),
             Op::DieWithParent => f.write_str("die with the runtime"),
@@ -115,7 +130,17 @@ impl fmt::Display for Op {
             Op::Umask { mask: None } => f.write_str("set umask back to the caller's"),
             Op::NoNewPrivs => f.write_str("set no_new_privs"),
             Op::Chdir { path } => write!(f, "change directory to {}", text(path)),
-            Op::CloseInherited => f.write_str("mark inherited descriptors close-on-exec"),
+            Op::CloseInherited { first: 3 } => {
+                f.write_str("mark inherited descriptors close-on-exec")
+            }
+            Op::CloseInherited { first } => {
+                write!(f, "mark inherited descriptors from {first} on close-on-exec")
+            }
+            Op::FindProgram { candidates } => match candidates.first() {
+                Some(first) if candidates.len() == 1 => write!(f, "find {}", text(first)),
+                _ => f.write_str("find the program in PATH"),
+            },
+            Op::HandOver => f.write_str("wait for start"),
             Op::Fork => f.write_str("fork: stay behind as init (PID 1)"),
             Op::Session { controlling_terminal } => f.write_str(match controlling_terminal {
                 true => "start a session with the pty as controlling terminal",
@@ -139,7 +164,15 @@ impl Op {
             }
             Op::MapIds { .. } | Op::MapOwnId { .. } => "root inside is an ordinary user outside",
             Op::OomScore { .. } => "how soon the kernel kills it when memory runs out",
+            Op::Listen { .. } => "start comes later, and from another process",
+            Op::OpenNamespace { .. } => "a container can share what another one has",
+            Op::Intermediate => "the runtime itself never changes its namespaces",
+            Op::JoinNamespace { .. } | Op::JoinProcess { .. } => {
+                "from here on this part of the world is the other container's"
+            }
             Op::Narrate => "this list comes before the target's own output",
+            Op::RenderState => "a hook reads from its standard input which container it is for",
+            Op::Hook(_) => "the engine has its own part in setting the container up",
             Op::Stdio => "the target reads and writes where the caller says",
             Op::DieWithParent => "nothing stays behind when minirun is killed",
             Op::Undumpable => {
@@ -181,7 +214,9 @@ impl Op {
             Op::Umask { .. } => "which permissions new files don't get",
             Op::NoNewPrivs => "set-uid programs inside give nothing",
             Op::Chdir { .. } => "where the target starts",
-            Op::CloseInherited => "no descriptor of the host leaks in",
+            Op::CloseInherited { .. } => "no descriptor of the host leaks in",
+            Op::FindProgram { .. } => "create says at once what start couldn't run",
+            Op::HandOver => "create ends here; the engine says when the target shall run",
             Op::Fork => "init forwards signals, reaps orphans, and ends with the target",
             Op::Session { .. } => "Ctrl-C and job control reach the target and nobody else",
             Op::Exec(_) => "the program itself, from here on",
@@ -197,7 +232,13 @@ impl Op {
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
             Op::OomScore { .. } => "oom_score",
+            Op::Listen { .. } => "listen",
+            Op::OpenNamespace { .. } => "open_namespace",
+            Op::Intermediate => "intermediate",
+            Op::JoinNamespace { .. } | Op::JoinProcess { .. } => "setns",
             Op::Narrate => "narrate",
+            Op::RenderState => "render_state",
+            Op::Hook(_) => "hook",
             Op::Stdio => "stdio",
             Op::DieWithParent => "die_with_parent",
             Op::Undumpable => "undumpable",
@@ -234,7 +275,9 @@ impl Op {
             Op::Umask { .. } => "umask",
             Op::NoNewPrivs => "no_new_privs",
             Op::Chdir { .. } => "chdir",
-            Op::CloseInherited => "close_range",
+            Op::CloseInherited { .. } => "close_range",
+            Op::FindProgram { .. } => "find_program",
+            Op::HandOver => "hand_over",
             Op::Fork => "fork",
             Op::Session { .. } => "setsid",
             Op::Exec(_) => "execve",
@@ -303,6 +346,20 @@ impl Exec {
     }
 }
 
+impl HookStage {
+    /// The stage as the runtime-spec names it, `createRuntime` for example.
+    pub fn words(self) -> &'static str {
+        match self {
+            HookStage::Prestart => "prestart",
+            HookStage::CreateRuntime => "createRuntime",
+            HookStage::CreateContainer => "createContainer",
+            HookStage::StartContainer => "startContainer",
+            HookStage::Poststart => "poststart",
+            HookStage::Poststop => "poststop",
+        }
+    }
+}
+
 impl IdMap {
     /// `uids` or `gids`.
     fn words(self) -> &'static str {
@@ -322,10 +379,11 @@ impl IdMap {
 }
 
 impl Side {
-    /// `runtime` or `container`.
+    /// `runtime`, `joiner` or `container`.
     pub fn words(self) -> &'static str {
         match self {
             Side::Runtime => "runtime",
+            Side::Intermediate => "joiner",
             Side::Container => "container",
         }
     }

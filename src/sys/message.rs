@@ -97,6 +97,29 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(u8, Option<OwnedFd>)>> 
     Ok(Some((byte, fd)))
 }
 
+/// Takes the next connection of a listening socket (accept4(2)).
+///
+/// # Errors
+/// `EINVAL` when the socket doesn't listen.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
+    loop {
+        // SAFETY: null pointers say that the other side's address isn't wanted.
+        let fd = unsafe {
+            libc::accept4(
+                listener.as_raw_fd(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                libc::SOCK_CLOEXEC,
+            )
+        };
+        match Errno::result(fd) {
+            Err(Errno::EINTR) => continue,
+            // SAFETY: a new descriptor that nobody else owns.
+            answer => return answer.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+        }
+    }
+}
+
 /// Waits until the other side has been closed, or its process has ended.
 pub fn wait_until_closed(socket: BorrowedFd<'_>) {
     let mut byte = 0u8;

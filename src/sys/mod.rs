@@ -11,6 +11,7 @@
 pub mod identity;
 pub mod message;
 pub mod mount;
+pub mod namespace;
 pub mod network;
 pub mod process;
 pub mod schedule;

@@ -56,6 +56,41 @@ pub fn clone3(
     Ok(Cloned { pid, pidfd })
 }
 
+/// As [`clone3`], but the new process becomes a child of this process's parent
+/// (`CLONE_PARENT`); gives its pid in this process's pid namespace.
+///
+/// # Errors
+/// As [`clone3`].
+pub fn clone3_sibling(
+    namespaces: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: &mut dyn FnMut() -> i32,
+) -> Result<Pid> {
+    // The signal at its end is that of this process; another one may not be asked for.
+    let mut args = clone_args(0);
+    args.flags = namespaces.bits() as u32 as u64 | libc::CLONE_PARENT as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    match raw_clone3(&mut args)? {
+        Some(pid) => Ok(pid),
+        None => exit(child()),
+    }
+}
+
+/// A pidfd for a process (pidfd_open(2)).
+///
+/// # Errors
+/// `ESRCH` when there is no such process, `EINVAL` when `pid` is a thread's.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    // SAFETY: integers only; on success the descriptor is new and nobody else owns it.
+    unsafe {
+        let fd = syscall(libc::SYS_pidfd_open, [pid.as_raw() as u64, 0, 0, 0, 0, 0])?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
 /// Forks; `None` in the child, the child's pid in the parent.
 ///
 /// The same rule holds as for [`clone3`]: the child neither allocates nor locks.

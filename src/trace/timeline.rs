@@ -13,6 +13,7 @@ pub(crate) fn timeline(plan: &Plan, journal: &Journal, pid: u32) -> Value {
     let thread = |side: Side| match side {
         Side::Runtime => 1,
         Side::Container => 2,
+        Side::Intermediate => 3,
     };
     let name = |side: Side| {
         json!({
@@ -21,6 +22,9 @@ pub(crate) fn timeline(plan: &Plan, journal: &Journal, pid: u32) -> Value {
         })
     };
     let mut events = vec![name(Side::Runtime), name(Side::Container)];
+    if plan.steps.iter().any(|step| step.side == Side::Intermediate) {
+        events.push(name(Side::Intermediate));
+    }
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(entry) = journal.entry(index) else {
             continue;

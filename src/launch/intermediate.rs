@@ -1,0 +1,79 @@
+//! The intermediate process: joins existing namespaces, clones the container's process
+//! into them as the runtime's child, and ends.
+//!
+//! The same rules hold as in `container.rs`: nothing here allocates, locks or panics.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
+
+use super::container::{self, Container};
+use super::journal::Journal;
+use super::{FAILED, Ready};
+use crate::plan::op::Op;
+use crate::plan::{Plan, Side, Step};
+use crate::sys::{self, Result};
+
+/// Carries out the steps of this side; gives the process's exit status.
+pub(super) fn walk(plan: &Plan, ready: &Ready<'_>, journal: &Journal, sync: BorrowedFd<'_>) -> i32 {
+    for (index, step) in plan.steps.iter().enumerate() {
+        if step.side != Side::Intermediate {
+            continue;
+        }
+        journal.begin(index);
+        if let Err(errno) = carry_out(step, plan, ready, journal, sync) {
+            if !step.tolerates.contains(&errno) {
+                journal.fail(index, errno);
+                return FAILED;
+            }
+            journal.tolerate(index, errno);
+        }
+        journal.end(index);
+    }
+    0
+}
+
+fn carry_out(
+    step: &Step,
+    plan: &Plan,
+    ready: &Ready<'_>,
+    journal: &Journal,
+    sync: BorrowedFd<'_>,
+) -> Result<()> {
+    match &step.op {
+        Op::JoinNamespace { namespace } => {
+            let opened = ready.namespaces.iter().find(|(flag, _)| flag == namespace);
+            setns(&opened.ok_or(Errno::EBADF)?.1, *namespace)
+        }
+        Op::JoinProcess { namespaces } => setns(ready.process.ok_or(Errno::EBADF)?, *namespaces),
+        Op::JoinCgroup { tasks } => container::write_file(tasks, b"0"),
+        Op::Clone { namespaces, cgroup } => {
+            clone(*namespaces, cgroup.as_deref(), plan, ready, journal, sync)
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+fn clone(
+    namespaces: CloneFlags,
+    cgroup: Option<&std::ffi::CStr>,
+    plan: &Plan,
+    ready: &Ready<'_>,
+    journal: &Journal,
+    sync: BorrowedFd<'_>,
+) -> Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let cgroup = match cgroup {
+        Some(dir) => Some(open(dir, flags, Mode::empty())?),
+        None => None,
+    };
+    let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+    let pid = sys::process::clone3_sibling(namespaces, cgroup, &mut || {
+        Container::new(plan, ready, journal, sync).walk()
+    })?;
+    journal.cloned(pid.as_raw());
+    Ok(())
+}

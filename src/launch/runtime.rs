@@ -1,0 +1,389 @@
+//! The runtime's side: walks the list, starts the container's process, waits for its
+//! execve, and undoes everything when a step fails.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+
+use super::container::Container;
+use super::{
+    CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, hand_over, hint,
+    hook, id_maps, intermediate,
+};
+use crate::cgroup::Sweeper;
+use crate::error::{Error, Result};
+use crate::plan::op::{Hook, HookStage, Op};
+use crate::plan::{Plan, Side, Step};
+use crate::sys;
+use crate::sys::process::Cloned;
+
+/// The runtime's side of a launch, and what is to be undone when it fails.
+pub(super) struct Runtime<'a> {
+    plan: &'a Plan,
+    caller: Caller<'a>,
+    journal: Journal,
+    sync: OwnedFd,
+    /// The container's end; it is closed here once the container has it.
+    container_sync: Option<OwnedFd>,
+    namespaces: Vec<(CloneFlags, OwnedFd)>,
+    listener: Option<OwnedFd>,
+    states: Option<[File; 2]>,
+    init: Option<Cloned>,
+    console: Option<OwnedFd>,
+    sweeper: Option<Sweeper>,
+}
+
+impl<'a> Runtime<'a> {
+    pub(super) fn new(plan: &'a Plan, caller: Caller<'a>) -> Result<Self> {
+        let journal = Journal::new(plan.steps.len())?;
+        let (sync, container_sync) = sys::message::pair()
+            .map_err(|errno| Error::system("open a socket to the container", errno))?;
+        let container_sync = Some(container_sync);
+        Ok(Runtime {
+            plan,
+            caller,
+            journal,
+            sync,
+            container_sync,
+            namespaces: Vec::new(),
+            listener: None,
+            states: None,
+            init: None,
+            console: None,
+            sweeper: None,
+        })
+    }
+
+    /// Carries out the runtime's steps, then waits until the target runs.
+    pub(super) fn walk(&mut self) -> Result<()> {
+        let plan = self.plan;
+        let clone = plan.clone_index();
+        self.open_states()?;
+        for (index, step) in plan.steps.iter().enumerate() {
+            let before = index.checked_sub(1).and_then(|i| plan.steps.get(i)).map(|s| s.side);
+            match (before, step.side) {
+                (Some(Side::Container), Side::Runtime) => self.await_container()?,
+                (Some(Side::Runtime), Side::Container) if index > clone + 1 => self.go_on(index)?,
+                _ => {}
+            }
+            if step.side != Side::Runtime {
+                continue;
+            }
+            self.journal.begin(index);
+            let outcome = self.carry_out(step);
+            outcome.map_err(|error| self.name(error, index))?;
+            self.journal.end(index);
+        }
+        if plan.hands_over() { self.await_hand_over() } else { self.await_exec() }
+    }
+
+    /// Where an error came from is known here alone.
+    fn name(&self, error: Error, index: usize) -> Error {
+        if let Some(errno) = error.errno() {
+            self.journal.fail(index, errno);
+        }
+        match self.plan.steps.get(index) {
+            Some(step) if error.place().is_none() => error.at(step.place.as_str()),
+            _ => error,
+        }
+    }
+
+    fn carry_out(&mut self, step: &Step) -> Result<()> {
+        match &step.op {
+            Op::CreateCgroup { dir } => self.create_cgroup(step, dir),
+            Op::WriteCgroup { file, value } => write_file(step, file, value.as_bytes()),
+            Op::Listen { dir } => {
+                let dir = Path::new(OsStr::from_bytes(dir.to_bytes()));
+                let opened = hand_over::open(dir);
+                self.listener = Some(opened.map_err(|e| Error::system(step.op.to_string(), e))?);
+                Ok(())
+            }
+            Op::OpenNamespace { namespace, path } => self.open_namespace(step, *namespace, path),
+            Op::Intermediate => self.fork_intermediate(step),
+            Op::Clone { namespaces, cgroup } => self.clone(step, *namespaces, cgroup.as_deref()),
+            Op::MapIds { map, ranges, by } => match &self.init {
+                Some(init) => id_maps::write(init.pid, *map, ranges, *by),
+                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
+            },
+            Op::OomScore { score } => match &self.init {
+                Some(init) => {
+                    let file = format!("/proc/{}/oom_score_adj", init.pid);
+                    std::fs::write(file, score).map_err(|error| {
+                        hint::explain(Error::io(step.op.to_string(), &error), &step.op)
+                    })
+                }
+                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
+            },
+            Op::Narrate => {
+                self.narrate();
+                Ok(())
+            }
+            Op::RenderState => self.render_state(step),
+            Op::Hook(hook) => self.run_hook(hook),
+            other => Err(Error::said(other.to_string(), "this step belongs to the container")),
+        }
+    }
+
+    fn create_cgroup(&mut self, step: &Step, dir: &CStr) -> Result<()> {
+        if self.sweeper.is_none() {
+            let dirs = self.plan.steps.iter().filter_map(|step| match &step.op {
+                Op::CreateCgroup { dir } => Some(dir.clone()),
+                _ => None,
+            });
+            self.sweeper = Some(Sweeper::start(dirs.collect())?);
+        }
+        let path = std::ffi::OsStr::from_bytes(dir.to_bytes());
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(path)
+            .map_err(|error| hint::explain(Error::io(step.op.to_string(), &error), &step.op))
+    }
+
+    fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {
+        let failed = |errno| hint::explain(Error::system(step.op.to_string(), errno), &step.op);
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let opened = open(path, flags, Mode::empty()).map_err(failed)?;
+        if sys::namespace::kind(opened.as_fd()).map_err(failed)? != namespace.bits() {
+            return Err(failed(Errno::EINVAL));
+        }
+        self.namespaces.push((namespace, opened));
+        Ok(())
+    }
+
+    fn clone(&mut self, step: &Step, namespaces: CloneFlags, cgroup: Option<&CStr>) -> Result<()> {
+        let failed = |errno| hint::explain(Error::system(step.op.to_string(), errno), &step.op);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let cgroup =
+            cgroup.map(|dir| open(dir, flags, Mode::empty())).transpose().map_err(failed)?;
+        let sync = self.take_sync(step)?;
+        let (plan, journal, lent) = (self.plan, &self.journal, self.lent());
+        let ready = Ready::new(plan, &lent);
+        let runtime_end = self.sync.as_raw_fd();
+        // No handler of this program may run in the child, and no signal may be lost
+        // between here and its own handling of them.
+        let mask = sys::signal::block_all();
+        let cloned =
+            sys::process::clone3(namespaces, cgroup.as_ref().map(AsFd::as_fd), &mut || {
+                // Without this the child itself would keep the runtime's end open, and
+                // could never notice that the runtime is gone.
+                sys::process::close_inherited(runtime_end);
+                Container::new(plan, &ready, journal, sync.as_fd()).walk()
+            });
+        sys::signal::restore(&mask);
+        self.cloned(cloned.map_err(failed)?)
+    }
+
+    /// Forks the intermediate process and waits for its end; what it has cloned is this
+    /// process's child, so its pid can't come to mean another one meanwhile.
+    fn fork_intermediate(&mut self, step: &Step) -> Result<()> {
+        let failed = |errno| Error::system(step.op.to_string(), errno);
+        let sync = self.take_sync(step)?;
+        let (plan, journal, lent) = (self.plan, &self.journal, self.lent());
+        let ready = Ready::new(plan, &lent);
+        let runtime_end = self.sync.as_raw_fd();
+        let mask = sys::signal::block_all();
+        let forked = sys::process::fork(Some(Signal::SIGCHLD));
+        if let Ok(None) = forked {
+            sys::process::close_inherited(runtime_end);
+            let status = intermediate::walk(plan, &ready, journal, sync.as_fd());
+            sys::process::exit(status);
+        }
+        sys::signal::restore(&mask);
+        drop(sync);
+        let Some(joiner) = forked.map_err(failed)? else {
+            sys::process::exit(FAILED);
+        };
+        let waited = sys::process::wait4(joiner, true).map_err(failed)?;
+        match self.journal.cloned_pid() {
+            Some(pid) => {
+                let pid = Pid::from_raw(pid);
+                let pidfd = sys::process::pidfd_open(pid).map_err(failed)?;
+                self.cloned(Cloned { pid, pidfd })
+            }
+            None => Err(self.post_mortem(waited.map(|(status, _)| status))),
+        }
+    }
+
+    fn take_sync(&mut self, step: &Step) -> Result<OwnedFd> {
+        let twice = || Error::said(step.op.to_string(), "a plan clones one process only");
+        self.container_sync.take().ok_or_else(twice)
+    }
+
+    fn lent(&self) -> Lent<'_> {
+        Lent {
+            stdio: &self.caller.stdio,
+            namespaces: &self.namespaces,
+            process: self.caller.process,
+            listener: self.listener.as_ref(),
+            states: self.states.as_ref(),
+        }
+    }
+
+    fn cloned(&mut self, cloned: Cloned) -> Result<()> {
+        let cloned = self.init.insert(cloned);
+        match &mut self.caller.cloned {
+            Some(tell) => tell(cloned),
+            None => Ok(()),
+        }
+    }
+
+    /// The container's process inherits the files that its hooks will read, so they must
+    /// be there before it is.
+    fn open_states(&mut self) -> Result<()> {
+        if self.plan.steps.iter().any(|step| matches!(step.op, Op::RenderState)) {
+            let open =
+                || hook::memory_file().map_err(|e| Error::system("make a file for the state", e));
+            self.states = Some([open()?, open()?]);
+        }
+        Ok(())
+    }
+
+    fn state(&self, status: &str) -> String {
+        let pid = self.init.as_ref().map_or(0, |init| init.pid.as_raw());
+        self.caller.state.map_or_else(String::new, |render| render(pid, status))
+    }
+
+    fn render_state(&mut self, step: &Step) -> Result<()> {
+        for (file, status) in self.states.iter().flatten().zip(["creating", "created"]) {
+            hook::fill(file, &self.state(status))
+                .map_err(|errno| Error::system(step.op.to_string(), errno))?;
+        }
+        Ok(())
+    }
+
+    fn run_hook(&self, hook: &Hook) -> Result<()> {
+        let status = if hook.stage == HookStage::Prestart { "created" } else { "creating" };
+        hook::run(hook, &self.state(status))
+    }
+
+    /// The runtime's steps are done. A container that isn't there any more has left the
+    /// reason in the journal.
+    fn go_on(&mut self, index: usize) -> Result<()> {
+        match sys::message::send(self.sync.as_fd(), GO, None) {
+            Ok(()) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.post_mortem(None)),
+            Err(errno) => Err(Error::system(format!("let step {} begin", index + 1), errno)),
+        }
+    }
+
+    fn await_container(&mut self) -> Result<()> {
+        loop {
+            match self.receive()? {
+                Some(DONE) => return Ok(()),
+                Some(_) => {}
+                None => return Err(self.post_mortem(None)),
+            }
+        }
+    }
+
+    /// End-of-file: the target's execve closed the socket, or the process ended early.
+    fn await_exec(&mut self) -> Result<()> {
+        while self.receive()?.is_some() {}
+        if self.journal.failure().is_some() || self.journal.current() != last_step(self.plan) {
+            return Err(self.post_mortem(None));
+        }
+        // execve itself can't write its end.
+        self.journal.end(self.plan.steps.len() - 1);
+        Ok(())
+    }
+
+    /// The container has everything but its target, and waits for another process.
+    fn await_hand_over(&mut self) -> Result<()> {
+        loop {
+            match self.receive()? {
+                Some(HANDED_OVER) => return Ok(()),
+                Some(_) => {}
+                None => return Err(self.post_mortem(None)),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<Option<u8>> {
+        let failed = |errno| Error::system("listen to the container", errno);
+        match sys::message::receive(self.sync.as_fd()) {
+            Err(Errno::ECONNRESET) | Ok(None) => Ok(None),
+            Ok(Some((byte, fd))) => {
+                if byte == CONSOLE {
+                    self.console = fd;
+                }
+                Ok(Some(byte))
+            }
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// Why the other side ended before its time; `status` is that of a process which has
+    /// been waited for already.
+    fn post_mortem(&mut self, status: Option<i32>) -> Error {
+        if let Some((index, errno)) = self.journal.failure()
+            && let Some(step) = self.plan.steps.get(index)
+        {
+            return hint::failed_step(self.plan, &self.journal, step, errno);
+        }
+        let current = self.journal.current().and_then(|index| self.plan.steps.get(index));
+        let step = current.map_or_else(|| "start the container".to_owned(), |s| s.op.to_string());
+        let wait = |init: Cloned| sys::process::wait4(init.pid, true).ok().flatten();
+        let status = status.or_else(|| self.init.take().and_then(wait).map(|(status, _)| status));
+        let signal = match status {
+            Some(status) if libc::WIFSIGNALED(status) => libc::WTERMSIG(status),
+            _ => return Error::said(step, "its process ended without a word"),
+        };
+        let error = Error::said(step, format!("its process was killed by signal {signal}"));
+        if signal == libc::SIGKILL && self.sweeper.is_some() {
+            return error.hint("the memory limit (--memory) may be too small to start in");
+        }
+        error
+    }
+
+    fn narrate(&mut self) {
+        if let Some(narrator) = self.caller.narrator.take() {
+            narrator(self.plan, &self.journal);
+        }
+    }
+
+    pub(super) fn running(self) -> Result<Running> {
+        let Runtime { journal, init, console, sweeper, .. } = self;
+        let Some(init) = init else {
+            return Err(Error::said("start the container", "the plan has no clone"));
+        };
+        Ok(Running { init, console, journal, sweeper })
+    }
+
+    /// Kills what was cloned, waits for it, and has its cgroup removed.
+    pub(super) fn abort(&mut self) {
+        self.container_sync = None;
+        if let Some(init) = self.init.take() {
+            // It may have ended by itself; then there is nobody to kill, only to reap.
+            let _ = sys::process::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL);
+            let _ = sys::process::wait4(init.pid, true);
+        }
+        if let Some(sweeper) = self.sweeper.take() {
+            sweeper.finish();
+        }
+        self.narrate();
+    }
+}
+
+fn last_step(plan: &Plan) -> Option<usize> {
+    plan.steps.len().checked_sub(1)
+}
+
+fn write_file(step: &Step, file: &CStr, bytes: &[u8]) -> Result<()> {
+    let path = std::ffi::OsStr::from_bytes(file.to_bytes());
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| hint::explain(Error::io(step.op.to_string(), &error), &step.op))
+}
