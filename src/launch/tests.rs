@@ -31,7 +31,10 @@ fn spec(script: &str) -> Value {
 
 /// A state directory; one at a time, since a child of another test's thread would
 /// inherit the listening socket as well.
-struct Place(PathBuf, MutexGuard<'static, ()>);
+struct Place {
+    dir: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
 
 impl Place {
     fn new(name: &str) -> Option<Place> {
@@ -42,14 +45,14 @@ impl Place {
         let dir = std::env::temp_dir().join(format!("launch-test-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         static TURN: Mutex<()> = Mutex::new(());
-        Some(Place(dir, TURN.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some(Place { dir, _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) })
     }
 
     fn plan(&self, spec: Value, lifecycle: Lifecycle) -> Result<Plan, Error> {
         let options = Options {
             name: "launch-test".into(),
             lifecycle,
-            state_dir: Some(self.0.clone()),
+            state_dir: Some(self.dir.clone()),
             ..Options::default()
         };
         Plan::new(&serde_json::from_value(spec).unwrap(), &options, &Host::read()?)
@@ -78,7 +81,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -97,11 +100,11 @@ fn hook(args: &str) -> Value {
 fn a_created_container_waits_for_start() {
     let Some(place) = Place::new("created") else { return };
     let (running, output) = place.launch(spec("echo started; exit 7"), Lifecycle::Created).unwrap();
-    assert!(place.0.join(hand_over::SOCKET).exists());
+    assert!(place.dir.join(hand_over::SOCKET).exists());
     assert_eq!(sys::process::wait4(running.init.pid, false), Ok(None));
-    hand_over::start(&place.0).unwrap();
+    hand_over::start(&place.dir).unwrap();
     assert_eq!(end(&running, output), (7, "started\n".into()));
-    assert!(!place.0.join(hand_over::SOCKET).exists());
+    assert!(!place.dir.join(hand_over::SOCKET).exists());
 }
 
 #[test]
@@ -110,11 +113,11 @@ fn start_is_told_which_step_failed() {
     let mut failing = spec("");
     failing["process"]["args"] = json!(["/etc/passwd"]);
     let (running, output) = place.launch(failing, Lifecycle::Created).unwrap();
-    let error = hand_over::start(&place.0).unwrap_err();
+    let error = hand_over::start(&place.dir).unwrap_err();
     assert_eq!(error.place(), Some("process.args"), "{error}");
     assert!(error.to_string().contains("permission denied"), "{error}");
     assert_eq!(end(&running, output).0, 125);
-    let error = hand_over::start(&place.0).unwrap_err();
+    let error = hand_over::start(&place.dir).unwrap_err();
     assert!(error.to_string().starts_with("start the container: "), "{error}");
 }
 
@@ -124,7 +127,7 @@ fn a_killed_container_cannot_be_started() {
     let (running, _output) = place.launch(spec(""), Lifecycle::Created).unwrap();
     sys::process::pidfd_send_signal(running.init.pidfd.as_fd(), libc::SIGKILL).unwrap();
     sys::process::wait4(running.init.pid, true).unwrap();
-    let error = hand_over::start(&place.0).unwrap_err();
+    let error = hand_over::start(&place.dir).unwrap_err();
     assert!(error.to_string().contains("has ended before"), "{error}");
 }
 
@@ -172,7 +175,7 @@ fn with_hooks(place: &Path) -> Value {
 #[test]
 fn hooks_run_in_their_namespaces_with_the_state_on_standard_input() {
     let Some(place) = Place::new("hooks") else { return };
-    let (running, output) = place.launch(with_hooks(&place.0), Lifecycle::Created).unwrap();
+    let (running, output) = place.launch(with_hooks(&place.dir), Lifecycle::Created).unwrap();
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
     let pid = running.init.pid;
     let block = |stage: &str, status: &str, host: &str| {
@@ -184,8 +187,8 @@ fn hooks_run_in_their_namespaces_with_the_state_on_standard_input() {
         // The host name is set after pivot_root, so the uts namespace still has the host's.
         block("createContainer", "creating", &host),
     ];
-    assert_eq!(fs::read_to_string(place.0.join("log")).unwrap(), before.concat());
-    hand_over::start(&place.0).unwrap();
+    assert_eq!(fs::read_to_string(place.dir.join("log")).unwrap(), before.concat());
+    hand_over::start(&place.dir).unwrap();
     let said = block("startContainer", "created", "inside") + "target\n";
     assert_eq!(end(&running, output), (0, said));
 }
@@ -217,7 +220,7 @@ fn a_hook_that_fails_fails_the_container_and_says_why() {
         let error = match place.launch(spec, Lifecycle::Created) {
             Err(error) => error,
             Ok((running, _)) => {
-                let error = hand_over::start(&place.0).unwrap_err();
+                let error = hand_over::start(&place.dir).unwrap_err();
                 sys::process::wait4(running.init.pid, true).unwrap();
                 error
             }
@@ -225,6 +228,6 @@ fn a_hook_that_fails_fails_the_container_and_says_why() {
         let place_of = error.place().unwrap_or_default();
         assert!(place_of.starts_with(&format!("hooks.{stage}[0]")), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
-        let _ = fs::remove_file(place.0.join(hand_over::SOCKET));
+        let _ = fs::remove_file(place.dir.join(hand_over::SOCKET));
     }
 }
