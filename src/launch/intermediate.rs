@@ -3,12 +3,10 @@
 //!
 //! The same rules hold as in `container.rs`: nothing here allocates, locks or panics.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sched::{CloneFlags, setns};
-use nix::sys::stat::Mode;
+use nix::sched::setns;
 
 use super::container::{self, Container};
 use super::journal::Journal;
@@ -50,30 +48,13 @@ fn carry_out(
         }
         Op::JoinProcess { namespaces } => setns(ready.process.ok_or(Errno::EBADF)?, *namespaces),
         Op::JoinCgroup { tasks } => container::write_file(tasks, b"0"),
-        Op::Clone { namespaces, cgroup } => {
-            clone(*namespaces, cgroup.as_deref(), plan, ready, journal, sync)
+        Op::Clone { namespaces, .. } => {
+            let pid = sys::process::clone3_sibling(*namespaces, ready.cgroup, &mut || {
+                Container::new(plan, ready, journal, sync).walk()
+            })?;
+            journal.cloned(pid.as_raw());
+            Ok(())
         }
         _ => Err(Errno::ENOSYS),
     }
-}
-
-fn clone(
-    namespaces: CloneFlags,
-    cgroup: Option<&std::ffi::CStr>,
-    plan: &Plan,
-    ready: &Ready<'_>,
-    journal: &Journal,
-    sync: BorrowedFd<'_>,
-) -> Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let cgroup = match cgroup {
-        Some(dir) => Some(open(dir, flags, Mode::empty())?),
-        None => None,
-    };
-    let cgroup = cgroup.as_ref().map(AsFd::as_fd);
-    let pid = sys::process::clone3_sibling(namespaces, cgroup, &mut || {
-        Container::new(plan, ready, journal, sync).walk()
-    })?;
-    journal.cloned(pid.as_raw());
-    Ok(())
 }

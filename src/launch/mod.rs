@@ -78,6 +78,9 @@ struct Ready<'a> {
     stdio: &'a [Option<OwnedFd>; 3],
     namespaces: &'a [(CloneFlags, OwnedFd)],
     process: Option<BorrowedFd<'a>>,
+    /// Where an intermediate process clones into: after it has joined a mount namespace
+    /// the path would lead elsewhere.
+    cgroup: Option<BorrowedFd<'a>>,
     listener: Option<BorrowedFd<'a>>,
     /// The state for createContainer and for startContainer hooks.
     states: Option<&'a [File; 2]>,
@@ -109,6 +112,7 @@ impl<'a> Ready<'a> {
             stdio: lent.stdio,
             namespaces: lent.namespaces,
             process: lent.process,
+            cgroup: lent.cgroup.map(AsFd::as_fd),
             listener: lent.listener.map(AsFd::as_fd),
             states: lent.states,
             hooks: hooks.collect(),
@@ -122,6 +126,7 @@ struct Lent<'a> {
     stdio: &'a [Option<OwnedFd>; 3],
     namespaces: &'a [(CloneFlags, OwnedFd)],
     process: Option<BorrowedFd<'a>>,
+    cgroup: Option<&'a OwnedFd>,
     listener: Option<&'a OwnedFd>,
     states: Option<&'a [File; 2]>,
 }

@@ -163,11 +163,9 @@ impl<'a> Runtime<'a> {
 
     fn clone(&mut self, step: &Step, namespaces: CloneFlags, cgroup: Option<&CStr>) -> Result<()> {
         let failed = |errno| hint::explain(Error::system(step.op.to_string(), errno), &step.op);
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let cgroup =
-            cgroup.map(|dir| open(dir, flags, Mode::empty())).transpose().map_err(failed)?;
+        let cgroup = cgroup.map(open_dir).transpose().map_err(failed)?;
         let sync = self.take_sync(step)?;
-        let (plan, journal, lent) = (self.plan, &self.journal, self.lent());
+        let (plan, journal, lent) = (self.plan, &self.journal, self.lent(None));
         let ready = Ready::new(plan, &lent);
         let runtime_end = self.sync.as_raw_fd();
         // No handler of this program may run in the child, and no signal may be lost
@@ -188,8 +186,13 @@ impl<'a> Runtime<'a> {
     /// process's child, so its pid can't come to mean another one meanwhile.
     fn fork_intermediate(&mut self, step: &Step) -> Result<()> {
         let failed = |errno| Error::system(step.op.to_string(), errno);
+        let cgroup = self.plan.steps.iter().find_map(|step| match &step.op {
+            Op::Clone { cgroup, .. } => cgroup.as_deref(),
+            _ => None,
+        });
+        let cgroup = cgroup.map(open_dir).transpose().map_err(failed)?;
         let sync = self.take_sync(step)?;
-        let (plan, journal, lent) = (self.plan, &self.journal, self.lent());
+        let (plan, journal, lent) = (self.plan, &self.journal, self.lent(cgroup.as_ref()));
         let ready = Ready::new(plan, &lent);
         let runtime_end = self.sync.as_raw_fd();
         let mask = sys::signal::block_all();
@@ -220,11 +223,12 @@ impl<'a> Runtime<'a> {
         self.container_sync.take().ok_or_else(twice)
     }
 
-    fn lent(&self) -> Lent<'_> {
+    fn lent<'b>(&'b self, cgroup: Option<&'b OwnedFd>) -> Lent<'b> {
         Lent {
             stdio: &self.caller.stdio,
             namespaces: &self.namespaces,
             process: self.caller.process,
+            cgroup,
             listener: self.listener.as_ref(),
             states: self.states.as_ref(),
         }
@@ -373,6 +377,10 @@ impl<'a> Runtime<'a> {
         }
         self.narrate();
     }
+}
+
+fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 fn last_step(plan: &Plan) -> Option<usize> {
