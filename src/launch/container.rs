@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
+use super::home::Home;
 use super::journal::Journal;
 use super::{CONSOLE, DONE, FAILED, HANDED_OVER, Ready, hand_over, hook, inside, mounts};
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
@@ -34,6 +35,9 @@ pub(super) struct Container<'a> {
     start: Option<OwnedFd>,
     masks: mounts::Masks,
     caller_umask: Mode,
+    home: Option<Home>,
+    /// Whether the working directory could be entered before the change of user.
+    in_cwd: bool,
 }
 
 impl<'a> Container<'a> {
@@ -56,6 +60,8 @@ impl<'a> Container<'a> {
             start: None,
             masks,
             caller_umask,
+            home: None,
+            in_cwd: false,
         }
     }
 
@@ -161,7 +167,21 @@ impl<'a> Container<'a> {
                 Ok(())
             }
             Op::NoNewPrivs => sys::identity::set_no_new_privs(),
-            Op::Chdir { path } => chdir(path.as_c_str()),
+            Op::Home { uid } => {
+                self.home = Some(Home::look_up(*uid));
+                Ok(())
+            }
+            Op::Chdir { path } => {
+                chdir(path.as_c_str())?;
+                self.in_cwd = true;
+                Ok(())
+            }
+            Op::CheckDir { path } => {
+                if !self.in_cwd {
+                    chdir(path.as_c_str())?;
+                }
+                sys::process::check_working_directory()
+            }
             Op::CloseInherited { first } => sys::process::close_on_exec_from(*first as i32),
             Op::Hook(hook) => self.run_hook(index, hook),
             Op::FindProgram { candidates } => self.find_program(candidates),
@@ -286,8 +306,9 @@ impl<'a> Container<'a> {
     fn exec(&self, candidates: &[std::ffi::CString]) -> Errno {
         sys::signal::reset_all();
         let mut failure = Errno::ENOENT;
+        let home = self.home.as_ref().and_then(Home::entry);
         for (index, path) in candidates.iter().enumerate() {
-            match sys::process::execve(path, &self.ready.argv, &self.ready.envp) {
+            match sys::process::execve(path, &self.ready.argv, &self.ready.envp, home) {
                 // The file may exist and its interpreter not; from here it can be told apart.
                 Errno::ENOENT | Errno::ENOTDIR => {
                     if access(path.as_c_str(), AccessFlags::F_OK).is_ok() {

@@ -185,7 +185,11 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::SetCapabilities { .. }, Errno::EPERM) => {
             "minirun itself doesn't have all of these; drop what is missing with --cap-drop"
         }
-        (Op::Chdir { .. }, Errno::EACCES) => "the user of the container may not enter it",
+        (Op::CheckDir { .. }, Errno::EACCES) => "the user of the container may not enter it",
+        (Op::CheckDir { .. }, Errno::ENOENT) => {
+            "it leads out of the container, which is refused (CVE-2024-21626)"
+        }
+        (Op::MakeDir { .. } | Op::Chdir { .. }, Errno::ENOTDIR) => "there is a file of that name",
         (Op::Mask { .. }, Errno::ENODEV) => "/dev/null of this host is not the null device",
         _ => return None,
     };

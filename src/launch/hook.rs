@@ -131,7 +131,7 @@ pub(super) fn run_inside(
         let _ = sys::process::dup_onto(state, 0);
         let _ = sys::process::close_on_exec_from(3);
         sys::signal::reset_all();
-        sys::process::execve(&hook.path, argv, envp);
+        sys::process::execve(&hook.path, argv, envp, None);
         sys::process::exit(127);
     };
     if !wait_for(pid, hook.timeout)? {

@@ -12,6 +12,7 @@ mod container;
 #[allow(dead_code)]
 pub(crate) mod hand_over;
 mod hint;
+mod home;
 pub(crate) mod hook;
 mod id_maps;
 mod inside;

@@ -7,6 +7,7 @@
 //! be attempted, and `launch` resolves them when they run.
 
 mod cgroup;
+mod environment;
 mod hooks;
 mod mount_options;
 mod mounts;
@@ -25,9 +26,9 @@ use oci_spec::runtime::Spec;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use mount_options::names as mount_option_names;
 use op::Op;
-pub(crate) use process::DEFAULT_PATH;
 
 /// Which process carries out a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,7 @@ impl Plan {
         steps.container(Op::PivotRoot, "root.path");
         layout.names(&mut steps, spec)?;
         process::limits(&mut steps, spec)?;
+        process::surroundings(&mut steps, spec)?;
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list })

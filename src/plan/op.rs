@@ -116,8 +116,12 @@ pub enum Op {
     Umask { mask: Option<u32> },
     /// Give up gaining privileges by execve.
     NoNewPrivs,
+    /// Find HOME of a user in the container's /etc/passwd (passwd(5)).
+    Home { uid: u32 },
     /// chdir(2) inside.
     Chdir { path: CString },
+    /// Make sure that this process stands in its directory, and that it lies inside.
+    CheckDir { path: CString },
     /// Mark every descriptor from `first` on close-on-exec.
     CloseInherited { first: u32 },
     /// Make sure that the program is there and can be executed.

@@ -3,20 +3,19 @@
 //! Everything is set in PID 1 before it forks, so init has no more rights than
 //! the target that it looks after.
 
+use std::ffi::CString;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 
+use super::environment::Environment;
 use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op};
 use super::{Lifecycle, Options, Side, Steps, hooks, schedule};
 use crate::error::Result;
 use crate::host::Host;
-
-/// Where commands without a slash are looked for when the environment has no PATH.
-pub(crate) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `start` will knock at a socket that is open before the container's process is cloned.
 pub(super) fn listen(steps: &mut Steps, options: &Options) -> Result<()> {
@@ -64,6 +63,30 @@ pub(super) fn limits(steps: &mut Steps, spec: &Spec) -> Result<()> {
         steps.container(Op::Rlimit { resource: resource(rlimit.typ()), soft, hard }, &path);
     }
     Ok(())
+}
+
+/// Where the program starts: its directory and HOME, looked for while this process still
+/// may look everywhere. What the target's user alone may enter is entered later.
+pub(super) fn surroundings(steps: &mut Steps, spec: &Spec) -> Result<()> {
+    let process = required(steps, spec)?;
+    if Environment::new(steps, process)?.wants_home {
+        steps.container(Op::Home { uid: process.user().uid() }, "process.env");
+    }
+    if let Some(path) = cwd(steps, process)? {
+        steps.tolerant(Op::Chdir { path }, "process.cwd", &[Errno::EACCES]);
+    }
+    Ok(())
+}
+
+/// The working directory; none for `/`, where pivot_root leads.
+fn cwd(steps: &Steps, process: &Process) -> Result<Option<CString>> {
+    let cwd = process.cwd();
+    if !cwd.is_absolute() {
+        let reason = "the working directory must be an absolute path";
+        return Err(steps.error("process.cwd", "change directory", reason));
+    }
+    let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
+    Ok(Some(path).filter(|_| cwd != Path::new("/")))
 }
 
 /// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).
@@ -116,14 +139,8 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
     if process.no_new_privileges().unwrap_or(false) {
         steps.container(Op::NoNewPrivs, "process.noNewPrivileges");
     }
-    let cwd = process.cwd();
-    if !cwd.is_absolute() {
-        let reason = "the working directory must be an absolute path";
-        return Err(steps.error("process.cwd", "change directory", reason));
-    }
-    if cwd != Path::new("/") {
-        let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
-        steps.container(Op::Chdir { path }, "process.cwd");
+    if let Some(path) = cwd(steps, process)? {
+        steps.container(Op::CheckDir { path }, "process.cwd");
     }
     steps.container(Op::CloseInherited { first: 3 + options.preserve_fds }, "");
     if options.lifecycle == Lifecycle::Attached {
@@ -165,18 +182,13 @@ fn exec(steps: &Steps, process: &Process) -> Result<Exec> {
         .iter()
         .enumerate()
         .map(|(i, arg)| steps.c_string(&format!("process.args[{i}]"), arg.as_str()));
-    let env = process.env().as_deref().unwrap_or_default();
-    let envp = env
-        .iter()
-        .enumerate()
-        .map(|(i, entry)| steps.c_string(&format!("process.env[{i}]"), entry.as_str()));
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
-    let candidates = candidates(program, path.unwrap_or(DEFAULT_PATH));
+    let environment = Environment::new(steps, process)?;
+    let candidates = candidates(program, environment.path);
     let candidates = candidates.into_iter().map(|path| steps.c_string("process.args[0]", path));
     Ok(Exec {
         candidates: candidates.collect::<Result<_>>()?,
         argv: argv.collect::<Result<_>>()?,
-        envp: envp.collect::<Result<_>>()?,
+        envp: environment.entries,
     })
 }
 

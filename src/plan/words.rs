@@ -129,6 +129,8 @@ impl fmt::Display for Op {
             Op::Umask { mask: Some(mask) } => write!(f, "set umask {mask:04o}"),
             Op::Umask { mask: None } => f.write_str("set umask back to the caller's"),
             Op::NoNewPrivs => f.write_str("set no_new_privs"),
+            Op::Home { uid } => write!(f, "find the home of uid {uid}"),
+            Op::CheckDir { path } => write!(f, "check the working directory {}", text(path)),
             Op::Chdir { path } => write!(f, "change directory to {}", text(path)),
             Op::CloseInherited { first: 3 } => {
                 f.write_str("mark inherited descriptors close-on-exec")
@@ -213,6 +215,8 @@ impl Op {
             Op::RaiseAmbient { .. } => "a target that isn't root keeps them over execve",
             Op::Umask { .. } => "which permissions new files don't get",
             Op::NoNewPrivs => "set-uid programs inside give nothing",
+            Op::Home { .. } => "programs keep their settings there",
+            Op::CheckDir { .. } => "it must not lie on the host (CVE-2024-21626)",
             Op::Chdir { .. } => "where the target starts",
             Op::CloseInherited { .. } => "no descriptor of the host leaks in",
             Op::FindProgram { .. } => "create says at once what start couldn't run",
@@ -274,6 +278,8 @@ impl Op {
             Op::RaiseAmbient { .. } => "ambient",
             Op::Umask { .. } => "umask",
             Op::NoNewPrivs => "no_new_privs",
+            Op::Home { .. } => "home",
+            Op::CheckDir { .. } => "check_dir",
             Op::Chdir { .. } => "chdir",
             Op::CloseInherited { .. } => "close_range",
             Op::FindProgram { .. } => "find_program",

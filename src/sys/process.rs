@@ -1,5 +1,6 @@
 //! Processes: clone3, fork, execve, wait, exit and pidfds.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -126,38 +127,63 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// A list of strings in the shape that execve(2) wants: pointers, then null.
+/// A list of strings in the shape that execve(2) wants: pointers, then null; with room for
+/// one more.
 ///
 /// Made before `clone3`, because it allocates.
 #[derive(Debug)]
 pub struct PointerArray<'a> {
-    pointers: Vec<*const libc::c_char>,
+    pointers: Vec<Cell<*const libc::c_char>>,
     strings: std::marker::PhantomData<&'a CStr>,
 }
 
 impl<'a> PointerArray<'a> {
     /// Collects the strings' addresses; the strings stay borrowed.
     pub fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
-        let pointers = strings.map(CStr::as_ptr).chain(std::iter::once(std::ptr::null()));
+        let nulls = [std::ptr::null(); 2];
+        let pointers = strings.map(CStr::as_ptr).chain(nulls).map(Cell::new);
         PointerArray { pointers: pointers.collect(), strings: std::marker::PhantomData }
+    }
+
+    fn as_ptr(&self) -> *const *const libc::c_char {
+        // A Cell is laid out as what it holds.
+        self.pointers.as_ptr().cast()
+    }
+
+    /// Calls `f` while `extra` is the last of the strings.
+    fn with<T>(&self, extra: Option<&CStr>, f: impl FnOnce() -> T) -> T {
+        let room = self.pointers.len().checked_sub(2).and_then(|last| self.pointers.get(last));
+        let set = |pointer| room.inspect(|room| room.set(pointer));
+        set(extra.map_or(std::ptr::null(), CStr::as_ptr));
+        let answer = f();
+        set(std::ptr::null());
+        answer
     }
 }
 
-/// Replaces the program of this process; returns only when that failed.
+/// Replaces the program of this process, whose environment is `envp` and one `more`;
+/// returns only when that failed.
 ///
 /// # Errors
 /// See execve(2): `ENOENT` no such file or interpreter, `EACCES` not executable,
 /// `ENOEXEC` not a program format, and others.
-pub fn execve(path: &CStr, argv: &PointerArray<'_>, envp: &PointerArray<'_>) -> Errno {
-    // SAFETY: both arrays end in null and their strings live as long as the borrow.
-    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
-    Errno::last()
+pub fn execve(
+    path: &CStr,
+    argv: &PointerArray<'_>,
+    envp: &PointerArray<'_>,
+    more: Option<&CStr>,
+) -> Errno {
+    envp.with(more, || {
+        // SAFETY: both arrays end in null and their strings live as long as the borrow.
+        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        Errno::last()
+    })
 }
 
 /// Replaces the program of this process by the file behind `fd` (execveat(2)); returns
 /// only when that failed.
 pub fn execve_fd(fd: BorrowedFd<'_>, argv: &PointerArray<'_>, envp: &PointerArray<'_>) -> Errno {
-    let (argv, envp) = (argv.pointers.as_ptr() as u64, envp.pointers.as_ptr() as u64);
+    let (argv, envp) = (argv.as_ptr() as u64, envp.as_ptr() as u64);
     let (fd, flags) = (fd.as_raw_fd() as u64, libc::AT_EMPTY_PATH as u64);
     // SAFETY: the path is the empty C string, both arrays end in null, and their strings
     // live as long as the borrow.
@@ -317,6 +343,21 @@ pub fn keep_only(fd: BorrowedFd<'_>, rest: impl FnOnce(BorrowedFd<'_>) -> i32) -
         libc::syscall(libc::SYS_close_range, number + 1, libc::c_uint::MAX, 0);
     }
     exit(rest(fd))
+}
+
+/// Makes sure that the working directory can be reached from the root directory
+/// (getcwd(2)), which one on the other side of a pivot_root can't.
+///
+/// # Errors
+/// `ENOENT` when it can't, or when it has been removed.
+pub fn check_working_directory() -> Result<()> {
+    let mut path = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most as many bytes as the buffer has.
+    unsafe {
+        syscall(libc::SYS_getcwd, [path.as_mut_ptr() as u64, path.len() as u64, 0, 0, 0, 0])
+    }?;
+    // The kernel puts "(unreachable)" before the path of such a directory.
+    if path[0] == b'/' { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
 /// Removes an empty directory, or a cgroup without processes (rmdir(2)).
