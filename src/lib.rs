@@ -14,6 +14,7 @@
 //! - `init`: PID 1 of the container.
 //! - `attach`: signals, terminal and clock while a container runs; [`background`]: without one.
 //! - `cgroup`: what was counted, and cleaning up.
+//! - [`container`]: state on disk, and the verbs of an OCI runtime on it.
 //! - `trace`: narration, timeline, report.
 //! - [`host`]: the facts about this machine.
 //! - [`protection`]: of the runtime's own binary.
@@ -41,6 +42,7 @@ mod attach;
 pub mod background;
 mod cgroup;
 mod command;
+pub mod container;
 mod error;
 pub mod host;
 mod init;

@@ -42,11 +42,27 @@ fn rooms_use_only_what_lies_below_them() {
                 "std::process",
             ],
         ),
-        ("oci", &["crate::plan", "crate::launch", "crate::command", "crate::sys"]),
-        ("cgroup", &["crate::launch", "crate::command", "crate::plan", "crate::attach"]),
-        ("init", &["crate::command", "crate::plan", "crate::attach"]),
-        ("launch", &["crate::command", "crate::attach", "crate::trace", "crate::oci"]),
-        ("attach", &["crate::command", "crate::plan", "crate::launch"]),
+        (
+            "oci",
+            &["crate::container", "crate::plan", "crate::launch", "crate::command", "crate::sys"],
+        ),
+        ("container", &["crate::trace", "crate::background", "crate::protection"]),
+        (
+            "cgroup",
+            &[
+                "crate::container",
+                "crate::launch",
+                "crate::command",
+                "crate::plan",
+                "crate::attach",
+            ],
+        ),
+        ("init", &["crate::container", "crate::command", "crate::plan", "crate::attach"]),
+        (
+            "launch",
+            &["crate::container", "crate::command", "crate::attach", "crate::trace", "crate::oci"],
+        ),
+        ("attach", &["crate::container", "crate::command", "crate::plan", "crate::launch"]),
     ];
     for (name, forbidden) in rules {
         let files = room(name);

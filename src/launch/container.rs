@@ -5,7 +5,7 @@
 //! clone3. A failed step leaves its errno in the journal and ends the process.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -66,7 +66,13 @@ impl<'a> Container<'a> {
     }
 
     /// Carries out the container's steps after clone3; returns when one failed.
-    pub(super) fn walk(mut self) -> i32 {
+    pub(super) fn walk(self) -> i32 {
+        // The process ends with this, and some descriptors have been closed under their owners.
+        let mut this = std::mem::ManuallyDrop::new(self);
+        this.carry_out_all()
+    }
+
+    fn carry_out_all(&mut self) -> i32 {
         let plan = self.plan;
         let after = plan.clone_index() + 1;
         for (index, step) in plan.steps.iter().enumerate().skip(after) {
@@ -270,8 +276,27 @@ impl<'a> Container<'a> {
     fn hand_over(&mut self) -> Result<()> {
         let listener = self.ready.listener.ok_or(Errno::EBADF)?;
         sys::message::send(self.sync, HANDED_OVER, None)?;
+        self.keep_what_start_needs(listener)?;
         self.start = Some(hand_over::await_start(listener)?);
         Ok(())
+    }
+
+    /// Who waits for long must hold nothing of the runtime's: its caller waits for the end
+    /// of pipes, and the next verb for the lock on the state directory.
+    fn keep_what_start_needs(&self, listener: BorrowedFd<'_>) -> Result<()> {
+        let first = self.plan.steps.iter().find_map(|step| match step.op {
+            Op::CloseInherited { first } => Some(first as i32),
+            _ => None,
+        });
+        let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
+        let states = self.ready.states;
+        let mut keep = [
+            listener.as_raw_fd(),
+            number(self.slave.as_ref().map(AsFd::as_fd)),
+            number(states.map(|states| states[0].as_fd())),
+            number(states.map(|states| states[1].as_fd())),
+        ];
+        sys::process::close_all_but(first.unwrap_or(3), &mut keep)
     }
 
     fn tell_start(&self, index: usize, op: &Op, errno: Errno) {

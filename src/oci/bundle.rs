@@ -20,14 +20,29 @@ const NEWEST_MINOR: u64 = 3;
 pub(crate) fn load(bundle: &Path) -> Result<Spec> {
     let bundle = std::path::absolute(bundle)
         .map_err(|error| Error::io("find the working directory", &error))?;
+    interpret(&read(&bundle)?, &bundle)
+}
+
+/// The bytes of a bundle's config.json.
+///
+/// # Errors
+/// When the file can't be read.
+pub(crate) fn read(bundle: &Path) -> Result<Vec<u8>> {
     let file = bundle.join("config.json");
-    let step = format!("read {}", file.display());
-    let text = std::fs::read(&file).map_err(|error| {
-        Error::io(step.as_str(), &error)
+    std::fs::read(&file).map_err(|error| {
+        Error::io(format!("read {}", file.display()), &error)
             .at("--bundle")
             .hint("a bundle is a directory with a config.json in it")
-    })?;
-    let mut spec = parse(&text, &step)?;
+    })
+}
+
+/// What the bytes of a config.json say; `bundle` is an absolute path.
+///
+/// # Errors
+/// When they aren't JSON, or don't fit the specification.
+pub(crate) fn interpret(text: &[u8], bundle: &Path) -> Result<Spec> {
+    let step = format!("read {}", bundle.join("config.json").display());
+    let mut spec = parse(text, &step)?;
     check_version(spec.version(), &step)?;
     if let Some(root) = spec.root_mut() {
         root.set_path(bundle.join(root.path()));

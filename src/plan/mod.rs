@@ -27,6 +27,7 @@ use oci_spec::runtime::Spec;
 use crate::error::{Error, Result};
 use crate::host::Host;
 pub(crate) use environment::DEFAULT_PATH;
+pub(crate) use hooks::of_stage as hooks_of_stage;
 pub(crate) use mount_options::names as mount_option_names;
 use op::Op;
 

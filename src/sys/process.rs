@@ -200,6 +200,28 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)
 }
 
+/// Closes every descriptor from `first` on but these, which it sorts; a descriptor below 0
+/// stands for none.
+///
+/// For a process that will wait long, and must keep neither locks nor pipes of others.
+/// What is closed must not be used again.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_all_but(first: RawFd, keep: &mut [RawFd]) -> Result<()> {
+    keep.sort_unstable();
+    let mut from = first;
+    for kept in keep.iter().filter(|kept| **kept >= first) {
+        if *kept > from {
+            // SAFETY: integers only; closing is vouched for by the caller.
+            let (from, to) = (from as u64, (*kept - 1) as u64);
+            unsafe { syscall(libc::SYS_close_range, [from, to, 0, 0, 0, 0]) }?;
+        }
+        from = kept + 1;
+    }
+    close_range(from, 0)
+}
+
 /// Closes every descriptor, whoever owns it, runs `rest` and exits with what it returns.
 ///
 /// For a process that stays behind and must not keep pipes of others open. `rest`

@@ -1,0 +1,260 @@
+//! create and run: from a bundle to a container that is written down.
+//!
+//! The record is saved before anything is made that would outlive this process, and the
+//! container's first process is noted as soon as it has been cloned. So whenever this is
+//! killed, `delete --force` finds all that there is.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
+
+use super::cgroup::Dir;
+use super::lifecycle::{after_start, delete_locked};
+use super::process::InitProcess;
+use super::record::Record;
+use super::status::{Status, state_of};
+use super::store::{Locked, Store, check_id, no_such_container};
+use crate::attach::{self, Deadline, Signals};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::init::exit_code;
+use crate::launch::{self, Caller, Running};
+use crate::oci;
+use crate::plan::op::Op;
+use crate::plan::{Lifecycle, Options, Plan};
+use crate::sys;
+
+/// A container to be made of a bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Its name.
+    pub id: String,
+    /// Directory with its config.json.
+    pub bundle: PathBuf,
+    /// Where to write the pid of its first process.
+    pub pid_file: Option<PathBuf>,
+    /// A socket that gets the master of its pty.
+    pub console_socket: Option<PathBuf>,
+    /// How many descriptors from 3 on its program keeps.
+    pub preserve_fds: u32,
+    /// Change the root by MS_MOVE and chroot(2) instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// Leave it in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Don't delete it when it ends in the foreground.
+    pub keep: bool,
+}
+
+/// Makes a container whose program waits for [`start`](super::start).
+///
+/// # Errors
+/// What can't be done, with its path in config.json. Nothing is left then.
+pub fn create(store: &Store, request: &Request) -> Result<()> {
+    launch(store, request, Lifecycle::Created).map(drop)
+}
+
+/// Makes a container and starts it; it goes on when this process has ended.
+///
+/// # Errors
+/// As [`create`], and when its program can't be executed.
+pub fn run_detached(store: &Store, request: &Request) -> Result<()> {
+    let launched = launch(store, request, Lifecycle::Detached)?;
+    after_start(&launched.dir, &launched.record)
+}
+
+/// Makes a container, starts it, stands in for it at the caller's terminal until it ends,
+/// and deletes it. Gives its exit status, 128+N when signal N killed it.
+///
+/// # Errors
+/// As [`create`], and when its program can't be executed, or the container not be deleted.
+pub fn run(store: &Store, request: &Request, signals: &Signals) -> Result<u8> {
+    let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached)?;
+    let started = after_start(&dir, &record);
+    // Other verbs may have it while it runs.
+    drop(dir);
+    let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
+    let console = running.console.as_ref().map(AsFd::as_fd);
+    let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
+    let waited = sys::process::wait4(running.init.pid, true)
+        .map_err(|errno| Error::system("wait for the container", errno));
+    if !request.keep {
+        match store.lock(&request.id) {
+            Ok(dir) if dir.record()?.init == record.init => delete_locked(dir, record)?,
+            // Somebody else has deleted it, and perhaps made another one.
+            Ok(_) => {}
+            Err(error) if error == no_such_container(&request.id) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    started.and(attached)?;
+    let (status, _) = waited?.unwrap_or_default();
+    Ok(exit_code(status) as u8)
+}
+
+struct Launched {
+    dir: Locked,
+    record: Record,
+    running: Running,
+}
+
+fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Launched> {
+    check_id(&request.id)?;
+    let bundle = std::path::absolute(&request.bundle)
+        .map_err(|error| Error::io("find the working directory", &error))?;
+    let config = oci::bundle::read(&bundle)?;
+    let spec = oci::bundle::interpret(&config, &bundle)?;
+    let console = connect_console(request, &spec, lifecycle)?;
+    let options = Options {
+        name: request.id.clone(),
+        lifecycle,
+        oci: true,
+        state_dir: Some(store.root().join(&request.id)),
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        preserve_fds: request.preserve_fds,
+        ..Options::default()
+    };
+    let plan = Plan::new(&spec, &options, &Host::read()?)?;
+
+    let dir = store.create(&request.id)?;
+    let mut record = record(&spec, &plan, request, bundle);
+    let made = dir
+        .save_config(&config)
+        .and_then(|()| dir.save(&record))
+        .and_then(|()| carry_out(&dir, &mut record, &plan))
+        .and_then(|running| finish(&dir, &record, running, request, console));
+    match made {
+        Ok(running) => {
+            record.is_created = true;
+            Ok(Launched { dir, record, running })
+        }
+        Err(error) => {
+            // The first failure is the one to tell.
+            let _ = delete_locked(dir, record);
+            Err(error)
+        }
+    }
+}
+
+/// Launches the plan, and notes the container's process the moment it is there.
+fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan) -> Result<Running> {
+    let described = record.clone();
+    let render = |pid: i32, status: &str| {
+        let mut state = state_of(dir, described.clone(), Status::Creating);
+        state.pid = pid;
+        // A map whose keys are strings can't fail.
+        let mut json = serde_json::to_value(&state).unwrap_or_default();
+        json["status"] = status.into();
+        json.to_string()
+    };
+    let mut cloned = |process: &sys::process::Cloned| {
+        let init = InitProcess::of(process.pid.as_raw())?;
+        record.init = Some(init);
+        dir.save_init(init)
+    };
+    let caller = Caller { state: Some(&render), cloned: Some(&mut cloned), ..Caller::default() };
+    launch::launch(plan, caller)
+}
+
+/// What is left to do when the container's process waits, or its program runs.
+fn finish(
+    dir: &Locked,
+    record: &Record,
+    running: Running,
+    request: &Request,
+    console: Option<OwnedFd>,
+) -> Result<Running> {
+    if let (Some(socket), Some(master)) = (&console, &running.console) {
+        sys::message::send(socket.as_fd(), b'c', Some(master.as_fd())).map_err(|errno| {
+            Error::system("send the master of the pty", errno).at("--console-socket")
+        })?;
+    }
+    dir.save(&Record { is_created: true, ..record.clone() })?;
+    if let Some(path) = &request.pid_file {
+        write_pid_file(path, running.init.pid.as_raw())?;
+    }
+    Ok(running)
+}
+
+fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Record {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let is_own_pid = |namespace: &oci_spec::runtime::LinuxNamespace| {
+        namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_none()
+    };
+    let later = spec.hooks().as_ref().map(|hooks| {
+        let mut later = Hooks::default();
+        later.set_poststart(hooks.poststart().clone()).set_poststop(hooks.poststop().clone());
+        later
+    });
+    Record {
+        oci_version: spec.version().clone(),
+        id: request.id.clone(),
+        init: None,
+        is_created: false,
+        rootfs: spec.root().as_ref().map_or_else(PathBuf::new, |root| root.path().clone()),
+        bundle,
+        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        annotations: spec.annotations().iter().flatten().map(own).collect(),
+        cgroup: cgroup_dirs(plan),
+        has_own_pid_namespace: namespaces.into_iter().flatten().any(is_own_pid),
+        hooks: later,
+    }
+}
+
+fn cgroup_dirs(plan: &Plan) -> Vec<Dir> {
+    let dirs = plan.steps.iter().filter_map(|step| match &step.op {
+        Op::CreateCgroup { dir } => Some(dir.as_bytes()),
+        _ => None,
+    });
+    dirs.map(|dir| Dir { controllers: String::new(), path: OsStr::from_bytes(dir).into() })
+        .collect()
+}
+
+fn own((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
+}
+
+/// Who detaches from a terminal has to say who gets it.
+fn connect_console(
+    request: &Request,
+    spec: &Spec,
+    lifecycle: Lifecycle,
+) -> Result<Option<OwnedFd>> {
+    let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
+    let detaches = lifecycle != Lifecycle::Attached;
+    match &request.console_socket {
+        None if terminal && detaches => {
+            let reason =
+                "cannot allocate tty if minirun will detach without setting console socket";
+            Err(Error::said("make a terminal", reason).at("process.terminal"))
+        }
+        None => Ok(None),
+        Some(_) if !terminal || !detaches => {
+            let reason = "cannot use console socket if minirun will not detach or allocate tty";
+            Err(Error::said("make a terminal", reason).at("--console-socket"))
+        }
+        Some(path) => {
+            let connected = std::os::unix::net::UnixStream::connect(path).map_err(|error| {
+                Error::io(format!("connect to {}", path.display()), &error).at("--console-socket")
+            })?;
+            Ok(Some(connected.into()))
+        }
+    }
+}
+
+/// Writes a pid whole or not at all: a reader never sees half a number.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    fs::write(&temporary, pid.to_string()).and_then(|()| fs::rename(&temporary, path)).map_err(
+        |error| {
+            let _ = fs::remove_file(&temporary);
+            Error::io(format!("write {}", path.display()), &error).at("--pid-file")
+        },
+    )
+}

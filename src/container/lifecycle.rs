@@ -1,0 +1,226 @@
+//! start, kill, delete: from created to gone.
+
+use oci_spec::runtime::Spec;
+
+use super::cgroup::Tree;
+use super::process::Present;
+use super::record::Record;
+use super::status::{self, Look, State, Status, state_of};
+use super::store::{Locked, Store, no_such_container};
+use crate::error::{Error, Result};
+use crate::launch::{hand_over, hook};
+use crate::plan;
+use crate::plan::op::HookStage;
+
+/// How long a killed process may take to end, in milliseconds.
+const PATIENCE: u16 = 10_000;
+
+/// A container's state.
+///
+/// # Errors
+/// "container does not exist", or its record can't be read.
+pub fn state(store: &Store, id: &str) -> Result<State> {
+    let dir = store.find(id)?;
+    status::state(&dir, dir.record()?)
+}
+
+/// The state of every container, in the order of their ids. One that can't be read is an
+/// error of its own.
+///
+/// # Errors
+/// When the store can't be read.
+pub fn list(store: &Store) -> Result<Vec<Result<State>>> {
+    let mut states = Vec::new();
+    for id in store.ids()? {
+        match state(store, &id) {
+            // Removed since, or made and not yet written down.
+            Err(error) if error == no_such_container(&id) => {}
+            state => states.push(state),
+        }
+    }
+    Ok(states)
+}
+
+/// Lets the program of a created container run; returns when its execve has succeeded and
+/// the poststart hooks have run.
+///
+/// # Errors
+/// When the container isn't a created one, its program can't be executed, or a hook fails;
+/// it is stopped then.
+pub fn start(store: &Store, id: &str) -> Result<()> {
+    let dir = store.lock(id)?;
+    let record = dir.record()?;
+    let status = Look::at(&dir, &record)?.status;
+    let refuse = |reason: &str| Err(Error::said(format!("start container {id}"), reason));
+    match status {
+        Status::Created => {}
+        Status::Running | Status::Paused => {
+            return refuse("cannot start an already running container");
+        }
+        Status::Stopped => return refuse("cannot start a container that has stopped"),
+        Status::Creating => return refuse("cannot start a container in the creating state"),
+    }
+    hand_over::start(dir.path())?;
+    after_start(&dir, &record)
+}
+
+/// The poststart hooks; a failed one ends the container.
+pub(super) fn after_start(dir: &Locked, record: &Record) -> Result<()> {
+    let outcome = run_hooks(dir, record, HookStage::Poststart, Status::Running);
+    if outcome.is_err() {
+        end(record)?;
+    }
+    outcome
+}
+
+/// Sends a signal to a container's first process, or to all of its processes.
+///
+/// Where the container has no pid namespace of its own, SIGKILL goes to all of them.
+///
+/// # Errors
+/// "container not running", or what the kernel says.
+pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
+    let dir = store.find(id)?;
+    let record = dir.record()?;
+    let Look { status, init } = Look::at(&dir, &record)?;
+    let tree = Tree::new(&record.cgroup);
+    let step = || format!("kill container {id}");
+    let kills = signal == libc::SIGKILL;
+    if (all || (kills && !record.has_own_pid_namespace)) && tree.exists() {
+        tree.signal(signal)?;
+    } else {
+        match &init {
+            Some(init) => match init.signal(signal) {
+                Err(nix::errno::Errno::ESRCH) => return Err(not_running(step())),
+                answer => answer.map_err(|errno| Error::system(step(), errno))?,
+            },
+            // Its last processes have ended with it.
+            None if all => return Ok(()),
+            None => return Err(not_running(step())),
+        }
+    }
+    if kills && status == Status::Paused {
+        // A frozen process of cgroup v1 doesn't die.
+        tree.thaw();
+    }
+    Ok(())
+}
+
+pub(super) fn not_running(step: String) -> Error {
+    Error::said(step, "container not running")
+}
+
+/// Removes a container: its processes, its cgroup, its directory; then runs the poststop
+/// hooks.
+///
+/// One that runs or is paused is removed with `force` only; with it, an id that nobody has
+/// is no error.
+///
+/// # Errors
+/// "container does not exist", "cannot delete container ID that is not stopped", and
+/// whatever can't be removed. When a hook fails, the container is gone nevertheless.
+pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
+    let dir = match lock_to_delete(store, id, force) {
+        Err(error) if force && error == no_such_container(id) => return Ok(()),
+        dir => dir?,
+    };
+    let record = match dir.record() {
+        // What a creator left that was killed before it wrote anything down, or what
+        // a delete left that was killed right before its end.
+        Err(error) if force && error == no_such_container(id) => return dir.remove(),
+        record => record?,
+    };
+    let status = Look::at(&dir, &record)?.status;
+    if !force && matches!(status, Status::Running | Status::Paused) {
+        let step = format!("cannot delete container {id} that is not stopped");
+        return Err(Error::said(step, status.to_string()));
+    }
+    delete_locked(dir, record)
+}
+
+/// The same for whoever has the container locked.
+pub(super) fn delete_locked(dir: Locked, record: Record) -> Result<()> {
+    end(&record)?;
+    remove_cgroup(&record)?;
+    let stopped = state_of(&dir, record.clone(), Status::Stopped);
+    // Gone before its hooks run, as the runtime-spec has it.
+    dir.remove()?;
+    run(&record, HookStage::Poststop, &stopped)
+}
+
+fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
+    if force && let Some(dir) = store.try_lock(id)? {
+        return Ok(dir);
+    }
+    if force {
+        // Whoever has it may wait for the container for ever; now the container ends under
+        // their hands. One that was left half-made may have the lock itself.
+        let found = store.find(id)?;
+        if let Ok(record) = found.record() {
+            end(&record)?;
+        }
+    }
+    store.lock(id)
+}
+
+/// Whose first process was never noted has nobody in its cgroup who'd stay: it may be
+/// another container's, which is why this one couldn't be made.
+fn remove_cgroup(record: &Record) -> Result<()> {
+    let tree = Tree::new(&record.cgroup);
+    match record.init {
+        Some(_) => tree.remove(),
+        None => {
+            tree.remove_if_vacant();
+            Ok(())
+        }
+    }
+}
+
+/// Kills a container's processes and waits until they have ended.
+fn end(record: &Record) -> Result<()> {
+    let tree = Tree::new(&record.cgroup);
+    let Some(init) = record.init else {
+        return Ok(());
+    };
+    let init = init.running()?;
+    if let Some(init) = &init {
+        // It may have ended in this moment.
+        let _ = init.signal(libc::SIGKILL);
+        if tree.is_frozen() {
+            tree.thaw();
+        }
+    }
+    tree.kill()?;
+    match init.filter(|init: &Present| !init.ends_within(PATIENCE.into())) {
+        None => Ok(()),
+        Some(_) => Err(Error::said(
+            format!("kill container {}", record.id),
+            "container init still running",
+        )),
+    }
+}
+
+fn run_hooks(dir: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {
+    run(record, stage, &state_of(dir, record.clone(), status))
+}
+
+fn run(record: &Record, stage: HookStage, state: &State) -> Result<()> {
+    let hooks = match &record.hooks {
+        None => return Ok(()),
+        Some(hooks) => hooks.clone(),
+    };
+    let mut spec = Spec::default();
+    spec.set_hooks(Some(hooks));
+    // Only a map whose keys aren't strings could fail.
+    let state = serde_json::to_string(state).unwrap_or_default();
+    let mut outcome = Ok(());
+    for (hook, place) in plan::hooks_of_stage(&spec, stage)? {
+        let ran = hook::run(&hook, &state).map_err(|error| error.at(place));
+        match stage {
+            // The others are to run all the same (runtime-spec, "Lifecycle").
+            HookStage::Poststop => outcome = outcome.and(ran),
+            _ => ran?,
+        }
+    }
+    outcome
+}

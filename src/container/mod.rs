@@ -1,0 +1,19 @@
+//! Containers that outlive the minirun that made them: state on disk, and the verbs of
+//! an OCI runtime on it.
+//!
+//! A container is described once, by [`create`]; every other verb finds it by its id in a
+//! [`Store`], looks at what the kernel says of its first process and its cgroup, and acts
+//! on those. No verb but `create` and `exec` makes a plan.
+
+mod cgroup;
+mod create;
+mod lifecycle;
+mod process;
+mod record;
+mod status;
+mod store;
+
+pub use create::{Request, create, run, run_detached};
+pub use lifecycle::{delete, kill, list, start, state};
+pub use status::{State, Status};
+pub use store::Store;

@@ -1,0 +1,67 @@
+//! What is written down about a container when it is created, and never changes but for
+//! the end of its creation.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use oci_spec::runtime::Hooks;
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Dir;
+use super::process::InitProcess;
+
+/// `state.json`. Written before anything is made that would have to be removed, so that
+/// all of it can be found again whenever the creator is killed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) oci_version: String,
+    pub(crate) id: String,
+    /// The container's first process; `None` before it has been cloned.
+    pub(crate) init: Option<InitProcess>,
+    /// Whether everything has been made, and the container waits for `start`, or ran.
+    pub(crate) is_created: bool,
+    /// An absolute path.
+    pub(crate) bundle: PathBuf,
+    /// An absolute path.
+    pub(crate) rootfs: PathBuf,
+    /// RFC 3339.
+    pub(crate) created: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Directories of cgroups, made for this container or to be made.
+    pub(crate) cgroup: Vec<Dir>,
+    /// Whether the container's processes end with its first one.
+    pub(crate) has_own_pid_namespace: bool,
+    /// poststart and poststop, for verbs that don't read config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hooks: Option<Hooks>,
+}
+
+impl Record {
+    pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Record> {
+        serde_json::from_slice(text)
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        // Only a map whose keys aren't strings could fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn example(id: &str) -> Record {
+        Record {
+            oci_version: "1.3.0".to_owned(),
+            id: id.to_owned(),
+            init: None,
+            is_created: false,
+            bundle: "/bundle".into(),
+            rootfs: "/bundle/rootfs".into(),
+            created: "2026-01-01T00:00:00.000000001Z".to_owned(),
+            annotations: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
+            cgroup: Vec::new(),
+            has_own_pid_namespace: true,
+            hooks: None,
+        }
+    }
+}

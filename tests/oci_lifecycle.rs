@@ -1,0 +1,314 @@
+//! The life of a container that is written down: create, start, kill, delete, and what
+//! `state` says in between. Through the library, which is all that the verbs call.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use minirun::container::{self, Request, Status, Store};
+use serde_json::{Value, json};
+use support::{TempDir, rootfs, skipped, without_root};
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// A store and a bundle of a test's own.
+struct Place {
+    dir: TempDir,
+    store: Store,
+}
+
+impl Place {
+    fn new(name: &str) -> Option<Place> {
+        if skipped(without_root()) {
+            return None;
+        }
+        let dir = TempDir::new(name);
+        let store = Store::new(Some(&dir.path().join("root"))).unwrap();
+        Some(Place { dir, store })
+    }
+
+    /// A bundle whose program is this script.
+    fn bundle(&self, script: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
+        let bundle = self.dir.path().join("bundle");
+        fs::create_dir_all(&bundle).unwrap();
+        let mut config = config(script);
+        change(&mut config);
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        bundle
+    }
+
+    fn request(&self, id: &str, bundle: &Path) -> Request {
+        // Engines name cgroups after containers, so ids of tests mustn't meet.
+        Request { id: self.id(id), bundle: bundle.to_owned(), ..Request::default() }
+    }
+
+    fn id(&self, id: &str) -> String {
+        let own = self.dir.path().file_name().unwrap().to_str().unwrap();
+        format!("{own}-{id}")
+    }
+
+    fn create(&self, id: &str, script: &str) -> String {
+        let bundle = self.bundle(script, |_| {});
+        container::create(&self.store, &self.request(id, &bundle)).unwrap();
+        self.id(id)
+    }
+
+    fn status(&self, id: &str) -> Status {
+        container::state(&self.store, id).unwrap().status
+    }
+
+    fn wait_for(&self, id: &str, status: Status) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while self.status(id) != status {
+            assert!(Instant::now() < patience, "{id} isn't {status} but {}", self.status(id));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Nothing is left in the store, nor of the container's cgroups.
+    fn assert_gone(&self, id: &str) {
+        assert!(!self.store.root().join(id).exists());
+        let own: Vec<_> = cgroups(Path::new("/sys/fs/cgroup"), id, 3);
+        assert!(own.is_empty(), "{own:?}");
+    }
+}
+
+fn cgroups(dir: &Path, id: &str, depth: u32) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    dirs.flat_map(|entry| {
+        let mut found = if depth > 0 { cgroups(&entry.path(), id, depth - 1) } else { vec![] };
+        found.extend(Some(entry.path()).filter(|path| path.to_string_lossy().contains(id)));
+        found
+    })
+    .collect()
+}
+
+fn config(script: &str) -> Value {
+    json!({
+        "ociVersion": "1.0.2",
+        "root": { "path": rootfs() },
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" },
+        ],
+        "hostname": "box",
+        "annotations": { "com.example.key": "value" },
+        "process": {
+            "cwd": "/",
+            "user": { "uid": 0, "gid": 0 },
+            "env": ["PATH=/bin:/usr/bin"],
+            "args": ["/bin/sh", "-c", script],
+        },
+        "linux": {
+            "namespaces": [
+                { "type": "pid" }, { "type": "mount" }, { "type": "uts" }, { "type": "ipc" },
+                { "type": "network" },
+            ],
+            "resources": { "pids": { "limit": 64 } },
+        },
+    })
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, minirun::Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn a_container_is_created_started_stopped_and_deleted() {
+    let Some(place) = Place::new("life") else { return };
+    let file = place.dir.file("pid");
+    let bundle = place.bundle("sleep 1000", |_| {});
+    let mut request = place.request("one", &bundle);
+    request.pid_file = Some(file.clone().into());
+    container::create(&place.store, &request).unwrap();
+    let id = request.id.as_str();
+
+    let state = container::state(&place.store, id).unwrap();
+    assert_eq!(state.status, Status::Created);
+    assert_eq!(fs::read_to_string(&file).unwrap(), state.pid.to_string());
+    assert_eq!((state.bundle.as_path(), state.rootfs), (bundle.as_path(), rootfs()));
+    assert_eq!(state.annotations["com.example.key"], "value");
+    assert_eq!((state.oci_version.as_str(), state.owner.as_str()), ("1.0.2", "root"));
+    assert!(state.created.starts_with("20") && state.created.ends_with('Z'), "{}", state.created);
+
+    container::start(&place.store, id).unwrap();
+    assert_eq!(place.status(id), Status::Running);
+    let error = message(container::start(&place.store, id));
+    assert!(error.contains("cannot start an already running container"), "{error}");
+    let error = message(container::delete(&place.store, id, false));
+    assert_eq!(error, format!("cannot delete container {id} that is not stopped: running"));
+
+    container::kill(&place.store, id, SIGKILL, false).unwrap();
+    place.wait_for(id, Status::Stopped);
+    assert_eq!(container::state(&place.store, id).unwrap().pid, 0);
+    let error = message(container::kill(&place.store, id, SIGTERM, false));
+    assert!(error.contains("container not running"), "{error}");
+    let error = message(container::start(&place.store, id));
+    assert!(error.contains("cannot start a container that has stopped"), "{error}");
+
+    container::delete(&place.store, id, false).unwrap();
+    place.assert_gone(id);
+    let error = message(container::delete(&place.store, id, false));
+    assert!(error.contains("container does not exist"), "{error}");
+    container::delete(&place.store, id, true).unwrap();
+}
+
+#[test]
+fn a_created_container_can_be_killed_and_deleted() {
+    let Some(place) = Place::new("unstarted") else { return };
+    let id = place.create("one", "true");
+    container::delete(&place.store, &id, false).unwrap();
+    place.assert_gone(&id);
+    let id = place.create("two", "true");
+    container::kill(&place.store, &id, SIGKILL, false).unwrap();
+    place.wait_for(&id, Status::Stopped);
+    container::delete(&place.store, &id, false).unwrap();
+    place.assert_gone(&id);
+}
+
+#[test]
+fn a_running_container_is_deleted_by_force() {
+    let Some(place) = Place::new("force") else { return };
+    let id = place.create("one", "sleep 1000 & sleep 1000");
+    container::start(&place.store, &id).unwrap();
+    container::delete(&place.store, &id, true).unwrap();
+    place.assert_gone(&id);
+}
+
+#[test]
+fn an_id_is_one_containers() {
+    let Some(place) = Place::new("twice") else { return };
+    let id = place.create("one", "true");
+    let bundle = place.dir.path().join("bundle");
+    let error = message(container::create(&place.store, &place.request("one", &bundle)));
+    assert!(error.contains("container with given ID already exists"), "{error}");
+    assert_eq!(place.status(&id), Status::Created, "the first one is untouched");
+    container::delete(&place.store, &id, true).unwrap();
+}
+
+#[test]
+fn a_failed_create_leaves_nothing() {
+    let Some(place) = Place::new("failing") else { return };
+    let changes: [fn(&mut Value); 4] = [
+        |config| config["process"]["args"] = json!(["/nosuch"]),
+        |config| config["mounts"][1]["options"] = json!(["nonsense=1"]),
+        |config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] }),
+        |config| config["hooks"] = json!({ "createContainer": [{ "path": "/nosuch" }] }),
+    ];
+    for change in changes {
+        let bundle = place.bundle("true", change);
+        let request = place.request("one", &bundle);
+        message(container::create(&place.store, &request));
+        place.assert_gone(&request.id);
+    }
+}
+
+#[test]
+fn a_program_that_is_none_is_told_by_start() {
+    let Some(place) = Place::new("noexec") else { return };
+    let bundle = place.bundle("", |config| {
+        config["process"]["args"] = json!(["/tmp/text"]);
+        config["mounts"][1] = json!({
+            "destination": "/tmp", "type": "bind", "source": place.dir.path(), "options": ["bind"],
+        });
+    });
+    fs::write(place.dir.path().join("text"), "no program").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(place.dir.path().join("text"), mode).unwrap();
+    let request = place.request("one", &bundle);
+    container::create(&place.store, &request).unwrap();
+    let error = message(container::start(&place.store, &request.id));
+    assert!(error.contains("exec format error"), "{error}");
+    place.wait_for(&request.id, Status::Stopped);
+    container::delete(&place.store, &request.id, false).unwrap();
+    place.assert_gone(&request.id);
+}
+
+#[test]
+fn hooks_after_the_start_and_after_the_end_get_the_state() {
+    let Some(place) = Place::new("hooks") else { return };
+    let hook = |name: &str| {
+        let script = format!("cat > {}", place.dir.file(name));
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }])
+    };
+    let bundle = place.bundle("sleep 1000", |config| {
+        config["hooks"] = json!({ "poststart": hook("started"), "poststop": hook("stopped") });
+    });
+    let request = place.request("one", &bundle);
+    container::create(&place.store, &request).unwrap();
+    let pid = container::state(&place.store, &request.id).unwrap().pid;
+    assert!(!place.dir.path().join("started").exists());
+    container::start(&place.store, &request.id).unwrap();
+    container::delete(&place.store, &request.id, true).unwrap();
+    let read = |name| -> Value {
+        serde_json::from_str(&fs::read_to_string(place.dir.path().join(name)).unwrap()).unwrap()
+    };
+    let (started, stopped) = (read("started"), read("stopped"));
+    assert_eq!((&started["status"], &started["pid"]), (&json!("running"), &json!(pid)));
+    assert_eq!((&stopped["status"], &stopped["id"]), (&json!("stopped"), &json!(request.id)));
+}
+
+#[test]
+fn a_failed_poststart_hook_ends_the_container_and_a_failed_poststop_hook_is_told() {
+    let Some(place) = Place::new("badhooks") else { return };
+    let bundle = place.bundle("sleep 1000", |config| {
+        let fails = json!([{ "path": "/bin/false" }]);
+        config["hooks"] = json!({ "poststart": fails, "poststop": fails });
+    });
+    let request = place.request("one", &bundle);
+    container::create(&place.store, &request).unwrap();
+    let error = message(container::start(&place.store, &request.id));
+    assert!(error.contains("hooks.poststart[0]"), "{error}");
+    assert_eq!(place.status(&request.id), Status::Stopped);
+    let error = message(container::delete(&place.store, &request.id, false));
+    assert!(error.contains("hooks.poststop[0]"), "{error}");
+    place.assert_gone(&request.id);
+}
+
+#[test]
+fn containers_are_listed() {
+    let Some(place) = Place::new("list") else { return };
+    let ids = [place.create("a", "true"), place.create("b", "true")];
+    let listed = container::list(&place.store).unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|state| state.unwrap().id).collect();
+    assert_eq!(listed, ids);
+    for id in ids {
+        container::delete(&place.store, &id, false).unwrap();
+    }
+    assert!(container::list(&place.store).unwrap().is_empty());
+}
+
+#[test]
+fn a_container_in_the_foreground_gives_its_status_and_is_gone() {
+    let Some(place) = Place::new("run") else { return };
+    let signals = minirun::Signals::collect().unwrap();
+    for (script, status) in [("exit 7", 7), ("kill -9 $$", 0)] {
+        let bundle = place.bundle(script, |_| {});
+        let request = place.request("one", &bundle);
+        // PID 1 isn't killed by itself.
+        assert_eq!(container::run(&place.store, &request, &signals).unwrap(), status);
+        place.assert_gone(&request.id);
+    }
+    let bundle = place.bundle("exit 3", |_| {});
+    let request = Request { keep: true, ..place.request("kept", &bundle) };
+    assert_eq!(container::run(&place.store, &request, &signals).unwrap(), 3);
+    assert_eq!(place.status(&request.id), Status::Stopped);
+    container::delete(&place.store, &request.id, false).unwrap();
+}
+
+#[test]
+fn a_detached_container_goes_on() {
+    let Some(place) = Place::new("detached") else { return };
+    let bundle = place.bundle("sleep 1000", |_| {});
+    let request = place.request("one", &bundle);
+    container::run_detached(&place.store, &request).unwrap();
+    assert_eq!(place.status(&request.id), Status::Running);
+    container::kill(&place.store, &request.id, SIGKILL, true).unwrap();
+    place.wait_for(&request.id, Status::Stopped);
+    container::delete(&place.store, &request.id, false).unwrap();
+    place.assert_gone(&request.id);
+}
