@@ -55,6 +55,10 @@ pub enum CgroupLayout {
     V2 {
         /// This process's path in it.
         own: String,
+        /// The controllers to be had where this process makes cgroups ([`Host::v2_parent`]).
+        controllers: Vec<String>,
+        /// Whether this process may make cgroups there.
+        delegated: bool,
     },
     /// A hierarchy a controller below /sys/fs/cgroup, with or without a v2 beside them.
     V1 {
@@ -74,6 +78,8 @@ pub struct Hierarchy {
     pub directory: String,
     /// This process's path in it, `/` at the top.
     pub own: String,
+    /// The controllers of a v2 hierarchy beside those of v1, most often none.
+    pub v2_controllers: Vec<String>,
 }
 
 impl Host {
@@ -94,13 +100,24 @@ impl Host {
             has_tty_group: !in_user_namespace || maps(&read("/proc/self/gid_map"), 5),
             can_set_groups: !in_user_namespace || read("/proc/self/setgroups").trim() != "deny",
             subordinate: if uid == 0 { None } else { subordinate_ids(uid) },
-            cgroup: cgroup_layout(),
+            cgroup: cgroup_layout(uid == 0 && !in_user_namespace),
         })
     }
 
     /// Whether this process is root with no user namespace in between.
     pub fn is_real_root(&self) -> bool {
         self.uid == 0 && !self.in_user_namespace
+    }
+
+    /// The v2 cgroup below which this process makes others, `/` or a path without a slash
+    /// at its end. Only leaves may hold processes, so it can't be the process's own: root
+    /// takes the top, everybody else the parent of their own, which a session manager may
+    /// have delegated to them.
+    pub(crate) fn v2_parent(is_real_root: bool, own: &str) -> &str {
+        match own.rsplit_once('/') {
+            Some((parent, _)) if !is_real_root && !parent.is_empty() => parent,
+            _ => "/",
+        }
     }
 }
 
@@ -184,15 +201,23 @@ fn parse_subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u
     })
 }
 
-fn cgroup_layout() -> CgroupLayout {
+fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
     use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+    use nix::unistd::{AccessFlags, eaccess};
+    let controllers = |dir: &str| -> Vec<String> {
+        let text = read(&format!("{dir}/cgroup.controllers"));
+        text.split_ascii_whitespace().map(str::to_owned).collect()
+    };
     match statfs("/sys/fs/cgroup").map(|found| found.filesystem_type()) {
         Ok(CGROUP2_SUPER_MAGIC) => {
             let own = parse_cgroups(&read("/proc/self/cgroup"))
                 .into_iter()
                 .find(|hierarchy| hierarchy.controllers.is_empty())
                 .map_or_else(|| "/".to_owned(), |hierarchy| hierarchy.own);
-            CgroupLayout::V2 { own }
+            let parent = format!("/sys/fs/cgroup{}", Host::v2_parent(is_real_root, &own));
+            let (controllers, delegated) =
+                (controllers(&parent), eaccess(parent.as_str(), AccessFlags::W_OK).is_ok());
+            CgroupLayout::V2 { own, controllers, delegated }
         }
         Ok(TMPFS_MAGIC) => {
             let mut hierarchies = parse_cgroups(&read("/proc/self/cgroup"));
@@ -204,6 +229,9 @@ fn cgroup_layout() -> CgroupLayout {
                 let own = device(&top.join(&found.directory));
                 own.is_some() && own != top_device
             });
+            for found in hierarchies.iter_mut().filter(|found| found.controllers.is_empty()) {
+                found.v2_controllers = controllers(&format!("/sys/fs/cgroup/{}", found.directory));
+            }
             CgroupLayout::V1 { hierarchies }
         }
         _ => CgroupLayout::Absent,
@@ -226,6 +254,7 @@ fn parse_cgroups(text: &str) -> Vec<Hierarchy> {
                 controllers: controllers.to_owned(),
                 directory: directory.to_owned(),
                 own: own.to_owned(),
+                v2_controllers: Vec::new(),
             })
         })
         .collect();

@@ -1,9 +1,15 @@
-//! The container's cgroup after the start: what it counted, and its removal.
-//!
-//! Making and limiting it are steps of the plan.
+//! What a cgroup counted, and what is done to all processes in it: freezing, killing,
+//! removing. Making and limiting it are steps of a plan.
 
+#[allow(dead_code)] // for the verbs
+mod oom;
 mod stats;
 mod sweeper;
+#[allow(dead_code)] // for the verbs
+mod tree;
 
+#[allow(unused_imports)] // for the verbs
+pub(crate) use oom::{OutOfMemory, Seen};
 pub(crate) use stats::Stats;
 pub(crate) use sweeper::Sweeper;
+pub(crate) use tree::Tree;

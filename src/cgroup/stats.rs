@@ -41,7 +41,7 @@ impl Stats {
 }
 
 /// The number behind a key in a file of `key number` lines.
-fn value_of(text: &str, key: &str) -> Option<u64> {
+pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 

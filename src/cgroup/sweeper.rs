@@ -4,17 +4,22 @@
 //! killed with SIGKILL can't clean up. So a small fork waits at the end of a pipe: when
 //! the runtime's end closes, for whatever reason, it removes the directories and ends.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, setsid};
 
+use super::Tree;
 use crate::error::{Error, Result};
 use crate::sys;
 
 /// How long to wait between attempts while processes still leave, in milliseconds.
 const PAUSES: [u16; 8] = [1, 1, 2, 4, 8, 16, 50, 100];
+
+/// The runtime's word that nothing is to be removed.
+const RELEASE: u8 = b'r';
 
 /// The runtime's hold on the sweeper. Dropping it lets go: the cgroup is removed as soon
 /// as the container has ended.
@@ -46,14 +51,25 @@ impl Sweeper {
         }
     }
 
-    /// Has the cgroup removed now, and waits until that is done; the container must have
+    /// Removes the cgroup now, with all that was made below it; the container must have
     /// ended.
-    pub(crate) fn finish(mut self) {
-        self.line = None;
+    pub(crate) fn finish(self) {
+        let path = |dir: &CString| (String::new(), OsStr::from_bytes(dir.to_bytes()).into());
+        let tree = Tree::new(self.dirs.iter().map(path).collect());
+        if tree.remove().is_ok() {
+            self.release();
+        }
+        // Else somebody is still in it, and the sweeper removes it when they have gone.
+    }
+
+    /// Lets the cgroup be: it has become somebody else's to remove.
+    pub(crate) fn release(mut self) {
+        if let Some(line) = self.line.take() {
+            // A sweeper that doesn't get this is dead, and removes nothing either.
+            let _ = sys::message::send(line.as_fd(), RELEASE, None);
+        }
         // ECHILD: somebody else reaped it, so it has ended as well.
         let _ = sys::process::wait_silent(self.pid);
-        // It may have been killed before its time.
-        remove(&self.dirs);
     }
 
     /// The directories that will be removed.
@@ -67,8 +83,9 @@ fn sweep(line: BorrowedFd<'_>, dirs: &[CString]) -> i32 {
     // A signal to the terminal's process group must not reach it.
     let _ = setsid();
     let _ = nix::sys::prctl::set_name(c"minirun-sweeper");
-    sys::message::wait_until_closed(line);
-    remove(dirs);
+    if sys::message::wait_until_closed(line) != Some(RELEASE) {
+        remove(dirs);
+    }
     0
 }
 

@@ -4,10 +4,8 @@
 //! container's first process is noted as soon as it has been cloned. So whenever this is
 //! killed, `delete --force` finds all that there is.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +23,6 @@ use crate::host::Host;
 use crate::init::exit_code;
 use crate::launch::{self, Caller, Running};
 use crate::oci;
-use crate::plan::op::Op;
 use crate::plan::{Lifecycle, Options, Plan};
 use crate::sys;
 
@@ -129,8 +126,12 @@ fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Laun
         .and_then(|()| carry_out(&dir, &mut record, &plan))
         .and_then(|running| finish(&dir, &record, running, request, console));
     match made {
-        Ok(running) => {
+        Ok(mut running) => {
             record.is_created = true;
+            // From here on the cgroup is delete's to remove.
+            if let Some(sweeper) = running.sweeper.take() {
+                sweeper.release();
+            }
             Ok(Launched { dir, record, running })
         }
         Err(error) => {
@@ -207,12 +208,8 @@ fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Recor
 }
 
 fn cgroup_dirs(plan: &Plan) -> Vec<Dir> {
-    let dirs = plan.steps.iter().filter_map(|step| match &step.op {
-        Op::CreateCgroup { dir } => Some(dir.as_bytes()),
-        _ => None,
-    });
-    dirs.map(|dir| Dir { controllers: String::new(), path: OsStr::from_bytes(dir).into() })
-        .collect()
+    let dirs = plan.cgroup().into_iter();
+    dirs.map(|(controllers, path)| Dir { controllers, path }).collect()
 }
 
 fn own((key, value): (&String, &String)) -> (String, String) {

@@ -196,8 +196,13 @@ impl<'a> Container<'a> {
             Op::Session { controlling_terminal } => self.start_session(*controlling_terminal),
             Op::Exec(exec) => Err(self.exec(&exec.candidates)),
             // These are the runtime's, and `walk` gives only the container's.
-            Op::CreateCgroup { .. }
+            Op::EnableControllers { .. }
+            | Op::CreateCgroup { .. }
+            | Op::InheritCpuset { .. }
             | Op::WriteCgroup { .. }
+            | Op::WriteFirst { .. }
+            | Op::CheckUsage { .. }
+            | Op::DeviceFilter { .. }
             | Op::Clone { .. }
             | Op::Listen { .. }
             | Op::OpenNamespace { .. }

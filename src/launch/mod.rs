@@ -8,6 +8,7 @@
 //! A container that joins namespaces has one process in between, `intermediate.rs`; one
 //! that is created first and started later waits at a socket, `hand_over.rs`.
 
+pub(crate) mod cgroup;
 mod container;
 #[allow(dead_code)]
 pub(crate) mod hand_over;

@@ -2,11 +2,9 @@
 //! execve, and undoes everything when a step fails.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -18,8 +16,8 @@ use nix::unistd::Pid;
 
 use super::container::Container;
 use super::{
-    CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, hand_over, hint,
-    hook, id_maps, intermediate,
+    CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, cgroup,
+    hand_over, hint, hook, id_maps, intermediate,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -101,8 +99,13 @@ impl<'a> Runtime<'a> {
 
     fn carry_out(&mut self, step: &Step) -> Result<()> {
         match &step.op {
-            Op::CreateCgroup { dir } => self.create_cgroup(step, dir),
-            Op::WriteCgroup { file, value } => write_file(step, file, value.as_bytes()),
+            Op::EnableControllers { .. }
+            | Op::CreateCgroup { .. }
+            | Op::InheritCpuset { .. }
+            | Op::WriteCgroup { .. }
+            | Op::WriteFirst { .. }
+            | Op::CheckUsage { .. }
+            | Op::DeviceFilter { .. } => self.set_up_cgroup(step),
             Op::Listen { dir } => {
                 let dir = Path::new(OsStr::from_bytes(dir.to_bytes()));
                 let opened = hand_over::open(dir);
@@ -135,19 +138,11 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    fn create_cgroup(&mut self, step: &Step, dir: &CStr) -> Result<()> {
+    fn set_up_cgroup(&mut self, step: &Step) -> Result<()> {
         if self.sweeper.is_none() {
-            let dirs = self.plan.steps.iter().filter_map(|step| match &step.op {
-                Op::CreateCgroup { dir } => Some(dir.clone()),
-                _ => None,
-            });
-            self.sweeper = Some(Sweeper::start(dirs.collect())?);
+            self.sweeper = cgroup::start_sweeper(self.plan)?;
         }
-        let path = std::ffi::OsStr::from_bytes(dir.to_bytes());
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(path)
-            .map_err(|error| hint::explain(Error::io(step.op.to_string(), &error), &step.op))
+        cgroup::set(step)
     }
 
     fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {
@@ -385,13 +380,4 @@ fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {
 
 fn last_step(plan: &Plan) -> Option<usize> {
     plan.steps.len().checked_sub(1)
-}
-
-fn write_file(step: &Step, file: &CStr, bytes: &[u8]) -> Result<()> {
-    let path = std::ffi::OsStr::from_bytes(file.to_bytes());
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes))
-        .map_err(|error| hint::explain(Error::io(step.op.to_string(), &error), &step.op))
 }

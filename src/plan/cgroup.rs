@@ -1,141 +1,282 @@
-//! Limits: which cgroup is made, what is written to it, how it is entered.
+//! The container's cgroup: where it is, how it is made, how it is entered.
 //!
-//! The steps are plain mkdir and write calls, rendered here: a reader of the plan sees
-//! each limit as the kernel gets it. What the cgroup counted is read, and the cgroup
-//! removed, in the room `cgroup`.
+//! The steps are plain mkdir and write calls, rendered here and in `resources`: a reader
+//! of the plan sees each limit as the kernel gets it. What the cgroup counted is read,
+//! and the cgroup removed, in the room `cgroup`.
 
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::Spec;
 
 use super::op::Op;
+use super::resources::{Action, Setting, Settings};
 use super::{Options, Steps};
 use crate::error::{Error, Result};
-use crate::host::{CgroupLayout, Host};
+use crate::host::{CgroupLayout, Hierarchy, Host};
 
 const ROOT: &str = "/sys/fs/cgroup";
+const PATH: &str = "linux.cgroupsPath";
 
-/// One file's setting: controller, file name, value, config.json path.
-struct Setting {
-    controller: &'static str,
-    file: &'static str,
-    value: String,
-    path: &'static str,
+/// The container's cgroup: a directory in each hierarchy that it has one in.
+pub(super) struct Cgroup {
+    dirs: Vec<Dir>,
+    /// Whether an empty cgroup of this name may be there already.
+    adopt: bool,
+    settings: Vec<Setting>,
+    /// What the steps that make it came from.
+    place: &'static str,
 }
 
-/// The container's cgroup, if it has limits.
-pub(super) struct Cgroup {
-    /// Directories to make, one a v1 hierarchy or a single one for v2.
-    dirs: Vec<CString>,
-    /// Files and values: v2's subtree_control first, then the limits.
-    writes: Vec<(CString, String, &'static str)>,
-    v2: bool,
+/// The cgroup's directory in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dir {
+    /// As in /proc/self/cgroup: `cpu,cpuacct`, `name=systemd`, or empty for v2.
+    controllers: String,
+    /// Where the hierarchy is mounted.
+    root: String,
+    /// Below the root, with a slash in front.
+    path: String,
+    /// What a v2 hierarchy has to offer.
+    v2_controllers: Vec<String>,
+}
+
+impl Dir {
+    pub(super) fn is_v2(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
+    pub(super) fn has(&self, controller: &str) -> bool {
+        match self.is_v2() {
+            // No controller of their own on v2: a BPF hook, and files of every cgroup.
+            true if matches!(controller, "devices" | "cgroup") => true,
+            true => self.v2_controllers.iter().any(|found| found == controller),
+            false => self.controllers.split(',').any(|found| found == controller),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{}{}", self.root, self.path)
+    }
+
+    /// The hierarchy of a controller. Devices have a hook in every v2 hierarchy, which is
+    /// for hosts without their v1 controller.
+    pub(super) fn of<'a>(dirs: &'a [Dir], controller: &str) -> Option<&'a Dir> {
+        let found = |v2: bool| dirs.iter().find(|dir| dir.is_v2() == v2 && dir.has(controller));
+        found(false).or_else(|| found(true))
+    }
+
+    /// The directories of a running container, from its state.
+    #[allow(dead_code)] // for the verbs
+    fn existing(host: &Host, dirs: &[(String, PathBuf)]) -> Vec<Dir> {
+        let offered = |controllers: &str| match &host.cgroup {
+            _ if !controllers.is_empty() => Vec::new(),
+            CgroupLayout::V2 { controllers, .. } => controllers.clone(),
+            CgroupLayout::V1 { hierarchies } => {
+                let v2 = hierarchies.iter().find(|found| found.controllers.is_empty());
+                v2.map_or_else(Vec::new, |found| found.v2_controllers.clone())
+            }
+            CgroupLayout::Absent => Vec::new(),
+        };
+        let dir = |(controllers, path): &(String, PathBuf)| Dir {
+            controllers: controllers.clone(),
+            root: String::new(),
+            path: path.to_string_lossy().into_owned(),
+            v2_controllers: offered(controllers),
+        };
+        dirs.iter().map(dir).collect()
+    }
+}
+
+/// The steps that change the limits of a running container. `dirs` are its cgroup's, as
+/// [`Plan::cgroup`](super::Plan::cgroup) gave them.
+///
+/// # Errors
+/// As for a new container, by the field's path.
+#[allow(dead_code)] // for the verbs
+pub(super) fn update(
+    resources: &oci_spec::runtime::LinuxResources,
+    host: &Host,
+    dirs: &[(String, PathBuf)],
+    steps: &mut Steps,
+) -> Result<()> {
+    let dirs = Dir::existing(host, dirs);
+    let mut settings = Settings::of_update(&dirs, steps);
+    settings.add(resources)?;
+    let cgroup = Cgroup { settings: settings.list, dirs, adopt: true, place: "" };
+    cgroup.limit(steps)
 }
 
 impl Cgroup {
-    /// Turns `linux.resources` into directories and writes.
+    /// Finds the cgroup's place and turns `linux.resources` into what is written there.
     ///
     /// # Errors
     /// When limits are asked for and this user or host can't set them.
     pub(super) fn new(spec: &Spec, options: &Options, host: &Host, steps: &Steps) -> Result<Self> {
-        let mut cgroup = Cgroup { dirs: Vec::new(), writes: Vec::new(), v2: false };
-        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let is_v2 = matches!(host.cgroup, CgroupLayout::V2 { .. });
-        let settings = resources.map_or_else(Vec::new, |resources| settings(resources, is_v2));
-        let Some(first) = settings.first() else {
-            return Ok(cgroup);
+        let linux = spec.linux().as_ref();
+        let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        let path = path.map(|path| Location::parse(path, steps)).transpose()?;
+        let place = if path.is_some() { PATH } else { "linux.resources" };
+        let path = path.unwrap_or_else(|| Location::Below(format!("/minirun-{}", options.name)));
+
+        let mut dirs = all_dirs(&path, host);
+        let mut settings = Settings::of_new(&dirs, steps, host.is_real_root());
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        if let Some(resources) = resources {
+            settings.add(resources)?;
+        }
+        let mut settings = settings.list;
+        let refuse = |reason: &str, hint: &str| -> Result<()> {
+            match settings.iter().find(|setting| !setting.optional) {
+                None => Ok(()),
+                Some(asked) => {
+                    let error = steps.error(&asked.path, "limit resources", reason);
+                    Err(error.hint(hint))
+                }
+            }
         };
-        let refuse = |reason: &str, hint: &str| -> Error {
-            steps.error(first.path, "limit resources", reason).hint(hint)
-        };
-        let leaf = format!("minirun-{}", options.name);
         match &host.cgroup {
             CgroupLayout::Absent => {
-                return Err(refuse(
+                refuse(
                     "no cgroups are mounted at /sys/fs/cgroup",
                     "mount cgroup2 there, or run without limits",
-                ));
+                )?;
+                dirs.clear();
             }
-            CgroupLayout::V1 { .. } if host.uid != 0 || host.in_user_namespace => {
-                return Err(refuse(
+            CgroupLayout::V1 { .. } if !host.is_real_root() => {
+                refuse(
                     "cgroup v1 can't be delegated to ordinary users",
                     "run as root, or without limits; --ulimit works for everybody",
-                ));
+                )?;
+                dirs.clear();
             }
-            CgroupLayout::V1 { hierarchies } => {
-                for setting in &settings {
-                    let has =
-                        |controllers: &str| controllers.split(',').any(|c| c == setting.controller);
-                    let Some(found) = hierarchies.iter().find(|h| has(&h.controllers)) else {
-                        let reason = format!("the kernel has no {} cgroup", setting.controller);
-                        return Err(steps.error(setting.path, "limit resources", reason));
-                    };
-                    let own = found.own.trim_end_matches('/');
-                    let dir = format!("{ROOT}/{}{own}/{leaf}", found.directory);
-                    let file = format!("{dir}/{}", setting.file);
-                    let dir = steps.c_string(setting.path, dir)?;
-                    if !cgroup.dirs.contains(&dir) {
-                        cgroup.dirs.push(dir);
-                    }
-                    let file = steps.c_string(setting.path, file)?;
-                    cgroup.writes.push((file, setting.value.clone(), setting.path));
-                }
+            CgroupLayout::V2 { delegated: false, .. } if options.oci && !host.is_real_root() => {
+                refuse(
+                    "this user's cgroup isn't delegated to them",
+                    "try systemd-run --user --scope -p Delegate=yes, or run without limits",
+                )?;
+                dirs.clear();
             }
-            CgroupLayout::V2 { own } => {
-                cgroup.v2 = true;
-                // Only leaves may hold processes, so the container's cgroup can't be
-                // below that of minirun itself: root's goes to the top, an ordinary
-                // user's beside their own, where a delegated slice allows it.
-                let parent = match own.rsplit_once('/') {
-                    Some((parent, _)) if host.uid != 0 => format!("{ROOT}{parent}"),
-                    _ => ROOT.to_owned(),
-                };
-                let mut controllers: Vec<&str> = settings.iter().map(|s| s.controller).collect();
-                controllers.dedup();
-                let wanted: Vec<_> = controllers.iter().map(|c| format!("+{c}")).collect();
-                let control =
-                    steps.c_string(first.path, format!("{parent}/cgroup.subtree_control"))?;
-                cgroup.writes.push((control, wanted.join(" "), first.path));
-                let dir = format!("{parent}/{leaf}");
-                cgroup.dirs.push(steps.c_string(first.path, dir.clone())?);
-                for setting in settings {
-                    let file = steps.c_string(setting.path, format!("{dir}/{}", setting.file))?;
-                    cgroup.writes.push((file, setting.value, setting.path));
-                }
-            }
+            _ => {}
         }
-        Ok(cgroup)
+        if !options.oci {
+            // A plain run keeps out of hierarchies that it has no limits in: each costs time.
+            settings.retain(|setting| !setting.optional);
+            let needed = |dir: &Dir| {
+                settings.iter().any(|setting| Dir::of(&dirs, setting.controller) == Some(dir))
+            };
+            dirs = dirs.iter().filter(|dir| needed(dir)).cloned().collect();
+        }
+        settings.retain(|setting| Dir::of(&dirs, setting.controller).is_some());
+        Ok(Cgroup { dirs, adopt: options.oci, settings, place })
     }
 
     /// mkdir and the limits, before anything can run inside.
-    pub(super) fn create(&self, steps: &mut Steps) {
-        let place = self.writes.first().map_or("", |write| write.2);
-        let (before, after) = self.writes.split_at(usize::from(self.v2));
-        for (file, value, path) in before {
-            steps.runtime(Op::WriteCgroup { file: file.clone(), value: value.clone() }, path);
-        }
+    pub(super) fn create(&self, steps: &mut Steps) -> Result<()> {
+        let place = match (self.adopt, self.settings.first()) {
+            (false, Some(first)) => first.path.clone(),
+            _ => self.place.to_owned(),
+        };
         for dir in &self.dirs {
-            steps.runtime(Op::CreateCgroup { dir: dir.clone() }, place);
+            if dir.is_v2() {
+                self.enable(dir, &place, steps)?;
+            }
+            let op = Op::CreateCgroup {
+                dir: steps.c_string(&place, dir.text())?,
+                controllers: dir.controllers.clone(),
+                adopt: self.adopt,
+            };
+            steps.runtime(op, &place);
+            if dir.has("cpuset") && !dir.is_v2() {
+                let root = steps.c_string(&place, dir.root.as_str())?;
+                let dir = steps.c_string(&place, dir.text())?;
+                steps.runtime(Op::InheritCpuset { root, dir }, &place);
+            }
         }
-        for (file, value, path) in after {
-            steps.runtime(Op::WriteCgroup { file: file.clone(), value: value.clone() }, path);
+        self.limit(steps)
+    }
+
+    /// On v2 every level above has to hand the controllers down. Containers of engines
+    /// get all there are, for their counters; a plain run asks for what it needs.
+    fn enable(&self, dir: &Dir, place: &str, steps: &mut Steps) -> Result<()> {
+        if !self.adopt {
+            let mut wanted: Vec<_> =
+                self.settings.iter().map(|setting| format!("+{}", setting.controller)).collect();
+            wanted.dedup();
+            let parent = dir.text();
+            let parent = parent.rsplit_once('/').map_or(ROOT, |(parent, _)| parent);
+            let file = steps.c_string(place, format!("{parent}/cgroup.subtree_control"))?;
+            steps.runtime(Op::WriteCgroup { file, value: wanted.join(" ") }, place);
+            return Ok(());
         }
+        let mut controllers = dir.v2_controllers.clone();
+        if dir.root != ROOT {
+            // Beside v1, what nobody asked for is left to those who may want it there.
+            controllers.retain(|found| self.settings.iter().any(|s| s.controller == found));
+        }
+        if controllers.is_empty() {
+            return Ok(());
+        }
+        let levels = dir.path.match_indices('/').map(|(end, _)| &dir.path[..end]);
+        for level in levels {
+            let op = Op::EnableControllers {
+                dir: steps.c_string(place, format!("{}{level}", dir.root))?,
+                controllers: controllers.clone(),
+            };
+            steps.runtime(op, place);
+        }
+        Ok(())
+    }
+
+    fn limit(&self, steps: &mut Steps) -> Result<()> {
+        for setting in &self.settings {
+            let Some(dir) = Dir::of(&self.dirs, setting.controller) else {
+                continue;
+            };
+            let dir = dir.text();
+            let path = setting.path.as_str();
+            let file = |name: &str| steps.c_string(path, format!("{dir}/{name}"));
+            let (op, tolerates) = match &setting.action {
+                Action::Write { file: name, value, tolerates } => {
+                    (Op::WriteCgroup { file: file(name)?, value: value.clone() }, *tolerates)
+                }
+                Action::WriteFirst(choices) => {
+                    let choices = choices.iter();
+                    let choices = choices.map(|(name, value)| Ok((file(name)?, value.clone())));
+                    (Op::WriteFirst { choices: choices.collect::<Result<_>>()? }, &[][..])
+                }
+                Action::CheckUsage { file: name, limit } => {
+                    (Op::CheckUsage { file: file(name)?, limit: *limit }, &[][..])
+                }
+                Action::DeviceFilter(program) => {
+                    let dir = steps.c_string(path, dir)?;
+                    (Op::DeviceFilter { dir, program: program.clone() }, &[][..])
+                }
+            };
+            steps.push(super::Side::Runtime, op, path, tolerates);
+        }
+        Ok(())
     }
 
     /// The v2 directory that clone3 starts the container in.
     pub(super) fn born_in(&self) -> Option<CString> {
-        self.dirs.first().filter(|_| self.v2).cloned()
+        let v2 = self.dirs.iter().find(|dir| dir.is_v2())?;
+        CString::new(v2.text()).ok()
     }
 
     /// On v1 the container's process enters each hierarchy itself: a single-threaded
     /// writer of 0 to `tasks` doesn't wait for an RCU grace period, a pid written to
     /// `cgroup.procs` does.
     pub(super) fn join(&self, steps: &mut Steps) {
-        for dir in self.dirs.iter().filter(|_| !self.v2) {
-            let mut tasks = dir.as_bytes().to_vec();
-            tasks.extend_from_slice(b"/tasks");
-            if let Ok(tasks) = CString::new(tasks) {
-                steps.container(Op::JoinCgroup { tasks }, self.writes[0].2);
+        let place = match (self.adopt, self.settings.first()) {
+            (false, Some(first)) => first.path.clone(),
+            _ => self.place.to_owned(),
+        };
+        for dir in self.dirs.iter().filter(|dir| !dir.is_v2()) {
+            if let Ok(tasks) = CString::new(format!("{}/tasks", dir.text())) {
+                steps.container(Op::JoinCgroup { tasks }, &place);
             }
         }
     }
@@ -144,40 +285,77 @@ impl Cgroup {
     pub(super) fn exists(&self) -> bool {
         !self.dirs.is_empty()
     }
+
+    /// The cgroup of a running container, for another process to join.
+    #[allow(dead_code)] // for the verbs
+    pub(super) fn running(host: &Host, dirs: &[(String, PathBuf)]) -> Cgroup {
+        let dirs = Dir::existing(host, dirs);
+        Cgroup { dirs, adopt: true, settings: Vec::new(), place: "" }
+    }
 }
 
-fn settings(resources: &LinuxResources, v2: bool) -> Vec<Setting> {
-    let mut list = Vec::new();
-    let mut add = |controller, v1_file, v2_file, value, path| {
-        let file = if v2 { v2_file } else { v1_file };
-        list.push(Setting { controller, file, value, path });
-    };
-    if let Some(limit) = resources.memory().as_ref().and_then(|memory| memory.limit()) {
-        let value = if v2 { max_or(limit) } else { limit.to_string() };
-        let path = "linux.resources.memory.limit";
-        add("memory", "memory.limit_in_bytes", "memory.max", value, path);
+/// What `linux.cgroupsPath` says, with a slash in front of each component.
+enum Location {
+    /// From the root of each hierarchy.
+    Absolute(String),
+    /// From where minirun's own cgroups are made.
+    Below(String),
+}
+
+impl Location {
+    fn parse(path: &Path, steps: &Steps) -> Result<Location> {
+        let refuse = |reason: &str| -> Error { steps.error(PATH, "find the cgroup", reason) };
+        let bytes = path.as_os_str().as_bytes();
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return Err(refuse("it isn't UTF-8"));
+        };
+        if !text.contains('/') && text.split(':').count() == 3 {
+            let reason = "slice:prefix:name is a path for systemd, and this is without it";
+            return Err(refuse(reason).hint(
+                "have the engine manage cgroups by cgroupfs, which gives a path with slashes",
+            ));
+        }
+        let parts = || text.split('/').filter(|part| !matches!(*part, "" | "."));
+        if parts().any(|part| part == "..") {
+            return Err(refuse("it has .. in it"));
+        }
+        let clean: String = parts().flat_map(|part| ["/", part]).collect();
+        if clean.is_empty() {
+            return Err(refuse("the root cgroup is the host's"));
+        }
+        Ok(if text.starts_with('/') { Location::Absolute(clean) } else { Location::Below(clean) })
     }
-    if let Some(cpu) = resources.cpu() {
-        let path = "linux.resources.cpu.quota";
-        let period = cpu.period().unwrap_or(100_000);
-        match (cpu.quota(), v2) {
-            (Some(quota), true) => {
-                add("cpu", "", "cpu.max", format!("{} {period}", max_or(quota)), path);
-            }
-            (Some(quota), false) => {
-                add("cpu", "cpu.cfs_period_us", "", period.to_string(), path);
-                add("cpu", "cpu.cfs_quota_us", "", quota.to_string(), path);
-            }
-            (None, _) => {}
+}
+
+/// The directory in every hierarchy of the host.
+fn all_dirs(path: &Location, host: &Host) -> Vec<Dir> {
+    match &host.cgroup {
+        CgroupLayout::Absent => Vec::new(),
+        CgroupLayout::V1 { hierarchies } => {
+            let dir = |found: &Hierarchy| Dir {
+                controllers: found.controllers.clone(),
+                root: format!("{ROOT}/{}", found.directory),
+                path: match path {
+                    Location::Absolute(path) => path.clone(),
+                    Location::Below(path) => format!("{}{path}", found.own.trim_end_matches('/')),
+                },
+                v2_controllers: found.v2_controllers.clone(),
+            };
+            hierarchies.iter().map(dir).collect()
+        }
+        CgroupLayout::V2 { own, controllers, .. } => {
+            let parent = Host::v2_parent(host.is_real_root(), own).trim_end_matches('/');
+            // What was delegated to a user is the root of all for them.
+            let below = |path: &str| match path.strip_prefix(parent) {
+                Some(rest) if rest.starts_with('/') => path.to_owned(),
+                _ => format!("{parent}{path}"),
+            };
+            let path = match path {
+                Location::Absolute(path) => below(path),
+                Location::Below(path) => format!("{parent}{path}"),
+            };
+            let v2_controllers = controllers.clone();
+            vec![Dir { controllers: String::new(), root: ROOT.to_owned(), path, v2_controllers }]
         }
     }
-    if let Some(pids) = resources.pids() {
-        let path = "linux.resources.pids.limit";
-        add("pids", "pids.max", "pids.max", max_or(pids.limit()), path);
-    }
-    list
-}
-
-fn max_or(value: i64) -> String {
-    if value < 0 { "max".to_owned() } else { value.to_string() }
 }

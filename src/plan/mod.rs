@@ -7,6 +7,7 @@
 //! be attempted, and `launch` resolves them when they run.
 
 mod cgroup;
+mod device_filter;
 mod environment;
 mod hooks;
 mod mount_options;
@@ -14,15 +15,17 @@ mod mounts;
 mod namespaces;
 pub mod op;
 mod process;
+mod resources;
 mod schedule;
 mod unsupported;
 mod words;
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -125,7 +128,7 @@ impl Plan {
         let cgroup = cgroup::Cgroup::new(spec, options, host, &steps)?;
 
         // The container's process must be born into its limits, so they come first.
-        cgroup.create(&mut steps);
+        cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
         layout.clone(&mut steps, host, &cgroup);
         schedule::oom_score(&mut steps, spec, host, &layout)?;
@@ -166,6 +169,34 @@ impl Plan {
     pub(crate) fn clone_index(&self) -> usize {
         let is_clone = |step: &Step| matches!(step.op, Op::Clone { .. });
         self.steps.iter().position(is_clone).unwrap_or_default()
+    }
+
+    /// The container's cgroup: a directory in each hierarchy, with the controllers as in
+    /// /proc/PID/cgroup (empty for v2); none for a container without.
+    pub fn cgroup(&self) -> Vec<(String, PathBuf)> {
+        let dir = |step: &Step| match &step.op {
+            Op::CreateCgroup { dir, controllers, .. } => {
+                Some((controllers.clone(), PathBuf::from(OsStr::from_bytes(dir.to_bytes()))))
+            }
+            _ => None,
+        };
+        self.steps.iter().filter_map(dir).collect()
+    }
+
+    /// The steps that change the limits of a running container whose cgroup's directories
+    /// are `dirs`. A limit of 0 stays as it is, except where 0 means something.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], by the field's path in the config.json.
+    #[allow(dead_code)] // for the verbs
+    pub(crate) fn update(
+        resources: &LinuxResources,
+        host: &Host,
+        dirs: &[(String, PathBuf)],
+    ) -> Result<Vec<Step>> {
+        let mut steps = Steps { list: Vec::new(), origins: &[] };
+        cgroup::update(resources, host, dirs, &mut steps)?;
+        Ok(steps.list)
     }
 
     /// Whether the target gets a pty of its own.

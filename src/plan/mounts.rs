@@ -132,7 +132,7 @@ fn one_mount(
     }
     match &host.cgroup {
         CgroupLayout::Absent => Ok(()),
-        CgroupLayout::V2 { own } => {
+        CgroupLayout::V2 { own, .. } => {
             let own = layout.own_cgroup("/sys/fs/cgroup", own);
             new.fstype = c"cgroup2".into();
             cgroup_hierarchy(steps, place, new, own)

@@ -17,10 +17,22 @@ use nix::sys::resource::Resource;
 /// order in which a plan uses them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// mkdir(2) of a cgroup, which must not exist yet.
-    CreateCgroup { dir: CString },
+    /// Make a cgroup v2 directory, parents included, and let it hand controllers down
+    /// to its children as far as it can.
+    EnableControllers { dir: CString, controllers: Vec<String> },
+    /// mkdir(2) of a cgroup, parents included; unless `adopt`, it must not exist yet.
+    CreateCgroup { dir: CString, controllers: String, adopt: bool },
+    /// Give a v1 cpuset below `root` the processors and memory nodes of its parents:
+    /// nothing can join an empty one.
+    InheritCpuset { root: CString, dir: CString },
     /// Write a limit or another setting to a cgroup's file.
     WriteCgroup { file: CString, value: String },
+    /// Write to the first of these files that the kernel has.
+    WriteFirst { choices: Vec<(CString, String)> },
+    /// Refuse a limit that is already exceeded: the number in `file` must not be above it.
+    CheckUsage { file: CString, limit: u64 },
+    /// Attach a BPF program that says which devices may be used, in place of a former one.
+    DeviceFilter { dir: CString, program: Vec<u64> },
     /// Open the socket on which the container's process will wait for `start`.
     Listen { dir: CString },
     /// Open a namespace that the container joins, and check its type.

@@ -3,7 +3,7 @@
 //! Such a field is refused with its path. Ignoring it in silence would give a container
 //! that is less than what was asked for, and perhaps less safe.
 
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxResources, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespace, Mount, Process, Spec};
 
 use super::Steps;
 use super::mount_options::MountOptions;
@@ -21,7 +21,6 @@ const PROCESS: &[Field<Process>] = &[
 ];
 
 const LINUX: &[Field<Linux>] = &[
-    ("cgroupsPath", |linux| linux.cgroups_path().is_some()),
     ("devices", |linux| has_any(linux.devices())),
     ("intelRdt", |linux| linux.intel_rdt().is_some()),
     ("mountLabel", |linux| linux.mount_label().is_some()),
@@ -35,26 +34,6 @@ const LINUX: &[Field<Linux>] = &[
     ("seccomp", |linux| linux.seccomp().is_some()),
     ("sysctl", |linux| linux.sysctl().as_ref().is_some_and(|sysctl| !sysctl.is_empty())),
     ("timeOffsets", |linux| linux.time_offsets().is_some()),
-];
-
-const RESOURCES: &[Field<LinuxResources>] = &[
-    ("blockIO", |resources| resources.block_io().is_some()),
-    ("devices", |resources| has_any(resources.devices())),
-    ("hugepageLimits", |resources| has_any(resources.hugepage_limits())),
-    ("network", |resources| resources.network().is_some()),
-    ("rdma", |resources| resources.rdma().is_some()),
-    ("unified", |resources| resources.unified().is_some()),
-    ("memory.reservation", |r| memory(r, |memory| memory.reservation().is_some())),
-    ("memory.swap", |r| memory(r, |memory| memory.swap().is_some())),
-    ("memory.swappiness", |r| memory(r, |memory| memory.swappiness().is_some())),
-    ("memory.disableOOMKiller", |r| memory(r, |memory| memory.disable_oom_killer() == Some(true))),
-    ("cpu.shares", |r| cpu(r, |cpu| cpu.shares().is_some())),
-    ("cpu.realtimeRuntime", |r| cpu(r, |cpu| cpu.realtime_runtime().is_some())),
-    ("cpu.realtimePeriod", |r| cpu(r, |cpu| cpu.realtime_period().is_some())),
-    ("cpu.cpus", |r| cpu(r, |cpu| cpu.cpus().is_some())),
-    ("cpu.mems", |r| cpu(r, |cpu| cpu.mems().is_some())),
-    ("cpu.idle", |r| cpu(r, |cpu| cpu.idle().is_some())),
-    ("cpu.burst", |r| cpu(r, |cpu| cpu.burst().is_some())),
 ];
 
 const NAMESPACE: &[Field<LinuxNamespace>] =
@@ -89,10 +68,7 @@ pub(super) fn refuse(steps: &Steps, spec: &Spec) -> Result<()> {
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         check(steps, &format!("linux.namespaces[{index}]."), NAMESPACE, namespace)?;
     }
-    match linux.resources() {
-        Some(resources) => check(steps, "linux.resources.", RESOURCES, resources),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check<T>(steps: &Steps, parent: &str, fields: &[Field<T>], value: &T) -> Result<()> {
@@ -108,12 +84,4 @@ fn check<T>(steps: &Steps, parent: &str, fields: &[Field<T>], value: &T) -> Resu
 
 fn has_any<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
-}
-
-fn memory(resources: &LinuxResources, asked: fn(&oci_spec::runtime::LinuxMemory) -> bool) -> bool {
-    resources.memory().as_ref().is_some_and(asked)
-}
-
-fn cpu(resources: &LinuxResources, asked: fn(&oci_spec::runtime::LinuxCpu) -> bool) -> bool {
-    resources.cpu().as_ref().is_some_and(asked)
 }

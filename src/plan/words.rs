@@ -33,8 +33,28 @@ pub(crate) const NAMESPACE_WORDS: &[(CloneFlags, &str)] = &[
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Op::CreateCgroup { dir } => write!(f, "create cgroup {}", text(dir)),
+            Op::EnableControllers { dir, controllers } => {
+                write!(f, "enable {} below cgroup {}", controllers.join(" "), text(dir))
+            }
+            Op::CreateCgroup { dir, .. } => write!(f, "create cgroup {}", text(dir)),
+            Op::InheritCpuset { dir, .. } => {
+                write!(f, "copy processors and memory nodes from the parent to {}", text(dir))
+            }
             Op::WriteCgroup { file, value } => write!(f, "write {value:?} to {}", text(file)),
+            Op::WriteFirst { choices } => {
+                for (number, (file, value)) in choices.iter().enumerate() {
+                    let or = if number == 0 { "" } else { ", or else " };
+                    write!(f, "{or}write {value:?} to {}", text(file))?;
+                }
+                Ok(())
+            }
+            Op::CheckUsage { file, limit } => {
+                write!(f, "make sure that {} is not above {limit}", text(file))
+            }
+            Op::DeviceFilter { dir, program } => {
+                let count = program.len();
+                write!(f, "attach a device filter of {count} instructions to {}", text(dir))
+            }
             Op::Clone { namespaces, cgroup } => {
                 write!(f, "clone3 into new namespaces: {}", namespace_words(*namespaces))?;
                 match cgroup {
@@ -160,7 +180,13 @@ impl Op {
             Op::CreateCgroup { .. } => {
                 "a group of processes that the kernel counts and limits together"
             }
-            Op::WriteCgroup { .. } => "the kernel holds the whole group to this setting",
+            Op::EnableControllers { .. } => "a limit works only where all parents hand it down",
+            Op::InheritCpuset { .. } => "no process can join a cpuset without processors",
+            Op::WriteCgroup { .. } | Op::WriteFirst { .. } => {
+                "the kernel holds the whole group to this setting"
+            }
+            Op::CheckUsage { .. } => "a limit below what is in use would kill processes at once",
+            Op::DeviceFilter { .. } => "other devices can be neither opened nor made",
             Op::Clone { .. } => {
                 "a new process that sees its own pids, network, IPC, mounts and host name"
             }
@@ -231,7 +257,11 @@ impl Op {
     pub fn kind(&self) -> &'static str {
         match self {
             Op::CreateCgroup { .. } => "create_cgroup",
-            Op::WriteCgroup { .. } => "write_cgroup",
+            Op::EnableControllers { .. } => "enable_controllers",
+            Op::InheritCpuset { .. } => "inherit_cpuset",
+            Op::WriteCgroup { .. } | Op::WriteFirst { .. } => "write_cgroup",
+            Op::CheckUsage { .. } => "check_usage",
+            Op::DeviceFilter { .. } => "device_filter",
             Op::Clone { .. } => "clone3",
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",

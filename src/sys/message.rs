@@ -120,14 +120,19 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     }
 }
 
-/// Waits until the other side has been closed, or its process has ended.
-pub fn wait_until_closed(socket: BorrowedFd<'_>) {
+/// Waits until the other side has been closed, or its process has ended; the last byte
+/// that came before that, if one did.
+pub fn wait_until_closed(socket: BorrowedFd<'_>) -> Option<u8> {
     let mut byte = 0u8;
+    let mut last = None;
     loop {
         // SAFETY: the buffer is one live byte.
         let count = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, 0) };
-        if count == 0 || (count < 0 && Errno::last() != Errno::EINTR) {
-            return;
+        match count {
+            1.. => last = Some(byte),
+            0 => return last,
+            _ if Errno::last() != Errno::EINTR => return last,
+            _ => {}
         }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! This room imports nothing else of this crate.
 
+pub mod bpf;
 pub mod identity;
 pub mod message;
 pub mod mount;

@@ -1,0 +1,182 @@
+//! The runtime's side of the cgroup steps.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::hint;
+use crate::cgroup::{Sweeper, Tree};
+use crate::error::{Error, Result};
+use crate::plan::op::Op;
+use crate::plan::{Plan, Step};
+use crate::sys;
+
+/// Carries out the steps of an update one after another.
+///
+/// # Errors
+/// The first step that failed; those before it stay.
+#[allow(dead_code)] // for the verbs
+pub(crate) fn update(steps: &[Step]) -> Result<()> {
+    steps.iter().try_for_each(|step| set(step).map_err(|error| error.at(step.place.as_str())))
+}
+
+/// Starts the process that will remove all that the plan makes. What stands in the way
+/// must be found before: that process would wait for somebody else's container to end.
+pub(super) fn start_sweeper(plan: &Plan) -> Result<Option<Sweeper>> {
+    let mut dirs = Vec::new();
+    for step in &plan.steps {
+        if let Op::CreateCgroup { dir, adopt, .. } = &step.op {
+            let place = step.place.as_str();
+            check_vacant(step, path(dir), *adopt).map_err(|error| error.at(place))?;
+            dirs.push(dir.clone());
+        }
+    }
+    if dirs.is_empty() { Ok(None) } else { Sweeper::start(dirs).map(Some) }
+}
+
+/// Nobody may be in the cgroup yet: its limits would be changed under them, and they
+/// would be counted, frozen and killed with the container.
+fn check_vacant(step: &Step, dir: &Path, adopt: bool) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let failed = |reason: Error| hint::explain(reason, &step.op);
+    if !adopt {
+        return Err(failed(Error::system(step.op.to_string(), Errno::EEXIST)));
+    }
+    let tree = Tree::new(vec![(String::new(), dir.to_owned())]);
+    match tree.processes().len() {
+        0 => {}
+        count => {
+            let reason = format!("it is there already, with {count} process(es) in it");
+            return Err(Error::said(step.op.to_string(), reason)
+                .hint("another container has this linux.cgroupsPath"));
+        }
+    }
+    if tree.is_frozen() {
+        return Err(Error::said(step.op.to_string(), "it is there already, and frozen")
+            .hint("another container has this linux.cgroupsPath"));
+    }
+    Ok(())
+}
+
+/// Carries out one step.
+pub(super) fn set(step: &Step) -> Result<()> {
+    match attempt(&step.op) {
+        Err(error) => {
+            let errno = error.raw_os_error().map(Errno::from_raw);
+            if errno.is_some_and(|errno| step.tolerates.contains(&errno)) {
+                return Ok(());
+            }
+            Err(hint::explain(Error::io(step.op.to_string(), &error), &step.op))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn attempt(op: &Op) -> io::Result<()> {
+    match op {
+        Op::EnableControllers { dir, controllers } => enable(path(dir), controllers),
+        Op::CreateCgroup { dir, adopt, .. } => create(path(dir), *adopt),
+        Op::InheritCpuset { root, dir } => inherit_cpuset(path(root), path(dir)),
+        Op::WriteCgroup { file, value } => write(path(file), value),
+        Op::WriteFirst { choices } => write_first(choices),
+        Op::CheckUsage { file, limit } => {
+            let text = fs::read_to_string(path(file))?;
+            match text.trim().parse::<u64>() {
+                Ok(used) if used > *limit => {
+                    let reason = format!("{used} bytes are in use");
+                    Err(io::Error::other(reason))
+                }
+                _ => Ok(()),
+            }
+        }
+        Op::DeviceFilter { dir, program } => {
+            let dir = fs::File::open(path(dir))?;
+            sys::bpf::replace_device_filter(dir.as_fd(), program).map_err(io::Error::from)
+        }
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+fn path(text: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(text.to_bytes()))
+}
+
+fn builder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o755);
+    builder
+}
+
+fn create(dir: &Path, adopt: bool) -> io::Result<()> {
+    let mut made = builder().create(dir);
+    if let (Err(error), Some(parent)) = (&made, dir.parent())
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        builder().recursive(true).create(parent)?;
+        made = builder().create(dir);
+    }
+    match made {
+        Err(error) if adopt && error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Controllers one by one, since one that can't be had refuses them all. Which one is
+/// missed shows when a limit is written.
+fn enable(dir: &Path, controllers: &[String]) -> io::Result<()> {
+    if !dir.exists() {
+        builder().recursive(true).create(dir)?;
+    }
+    let file = dir.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&file).unwrap_or_default();
+    let is_enabled = |name: &&String| enabled.split_ascii_whitespace().any(|word| word == *name);
+    let missing: Vec<_> = controllers.iter().filter(|name| !is_enabled(name)).collect();
+    let all: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();
+    if all.is_empty() || write(&file, &all.join(" ")).is_ok() {
+        return Ok(());
+    }
+    for one in all {
+        let _ = write(&file, &one);
+    }
+    Ok(())
+}
+
+fn inherit_cpuset(root: &Path, dir: &Path) -> io::Result<()> {
+    let mut levels: Vec<&Path> = dir.ancestors().take_while(|level| *level != root).collect();
+    levels.reverse();
+    for level in levels {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let own = level.join(file);
+            if fs::read_to_string(&own)?.trim().is_empty()
+                && let Some(parent) = level.parent()
+            {
+                write(&own, fs::read_to_string(parent.join(file))?.trim())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_first(choices: &[(std::ffi::CString, String)]) -> io::Result<()> {
+    let mut outcome = Err(Errno::ENOENT.into());
+    for (file, value) in choices {
+        outcome = write(path(file), value);
+        match &outcome {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => break,
+        }
+    }
+    outcome
+}
+
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
