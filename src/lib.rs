@@ -10,6 +10,7 @@
 //! - [`Container`] and [`Command`]: the library's face, all that the CLI uses.
 //! - `oci`: the defaults of a container in terms of the runtime-spec.
 //! - [`plan`]: from a specification to steps.
+//! - `seccomp`: from a profile to a program for the kernel.
 //! - `launch`: from steps to a running process.
 //! - `init`: PID 1 of the container.
 //! - `attach`: signals, terminal and clock while a container runs; [`background`]: without one.
@@ -50,6 +51,7 @@ mod launch;
 mod oci;
 pub mod plan;
 pub mod protection;
+mod seccomp;
 #[allow(unsafe_code)]
 mod sys;
 mod trace;

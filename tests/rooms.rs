@@ -43,6 +43,10 @@ fn rooms_use_only_what_lies_below_them() {
             ],
         ),
         (
+            "seccomp",
+            &["crate::plan", "crate::launch", "crate::command", "crate::sys", "crate::container"],
+        ),
+        (
             "oci",
             &["crate::container", "crate::plan", "crate::launch", "crate::command", "crate::sys"],
         ),

@@ -161,6 +161,9 @@ impl<'a> Container<'a> {
             Op::KeepCapabilities => sys::identity::keep_capabilities(),
             Op::SetGroups { gids } => sys::identity::setgroups(gids),
             Op::SetGid { gid } => sys::identity::setresgid(*gid),
+            Op::Seccomp { filter } => {
+                sys::seccomp::set_filter(filter.program.instructions(), filter.flags)
+            }
             Op::SetUid { uid } => sys::identity::setresuid(*uid),
             Op::SetCapabilities { sets } => {
                 sys::identity::capset(sets.effective, sets.permitted, sets.inheritable)

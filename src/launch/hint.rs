@@ -35,9 +35,25 @@ pub(super) fn failed_step(plan: &Plan, journal: &Journal, step: &Step, errno: Er
                 None => Error::system(op.to_string(), errno),
             }
         }
-        (op, _) => explain(Error::system(op.to_string(), errno), op),
+        (op, _) => {
+            let error = Error::system(op.to_string(), errno);
+            match hint(op, errno) {
+                Some(hint) => error.hint(hint),
+                None if is_filtered(plan, step) => error.hint(FILTERED),
+                None => error,
+            }
+        }
     };
     error.at(step.place.as_str())
+}
+
+/// What to say where a seccomp filter was in force and may be the cause.
+pub(super) const FILTERED: &str = "linux.seccomp may forbid a system call that this step needs; \
+                                   with noNewPrivileges it is in force later";
+
+fn is_filtered(plan: &Plan, step: &Step) -> bool {
+    let is_filter = |step: &&Step| matches!(step.op, Op::Seccomp { .. });
+    plan.steps.iter().take_while(|before| !std::ptr::eq(*before, step)).find(is_filter).is_some()
 }
 
 /// What execve attempts, in words.
@@ -177,6 +193,9 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::MemoryPolicy(_), Errno::EINVAL) => {
             "the nodes must be there and allowed (/sys/devices/system/node/online), and the \
              flags fit the mode"
+        }
+        (Op::Seccomp { .. }, Errno::EACCES) => {
+            "without process.noNewPrivileges only a process with CAP_SYS_ADMIN may do that"
         }
         (Op::SetUid { .. } | Op::SetGid { .. }, Errno::EINVAL) => {
             "the user namespace doesn't map this id; subordinate ids (subuid(5)) give it more"

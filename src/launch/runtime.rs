@@ -339,6 +339,9 @@ impl<'a> Runtime<'a> {
             _ => return Error::said(step, "its process ended without a word"),
         };
         let error = Error::said(step, format!("its process was killed by signal {signal}"));
+        if signal == libc::SIGSYS {
+            return error.hint(hint::FILTERED);
+        }
         if signal == libc::SIGKILL && self.sweeper.is_some() {
             return error.hint("the memory limit (--memory) may be too small to start in");
         }

@@ -85,11 +85,16 @@ impl Drop for Place {
     }
 }
 
-fn end(running: &Running, mut output: fs::File) -> (i32, String) {
+fn end(running: &Running, output: fs::File) -> (i32, String) {
+    let (status, text) = raw_end(running, output);
+    (libc::WEXITSTATUS(status), text)
+}
+
+fn raw_end(running: &Running, mut output: fs::File) -> (i32, String) {
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();
     let (status, _) = sys::process::wait4(running.init.pid, true).unwrap().unwrap();
-    (libc::WEXITSTATUS(status), text)
+    (status, text)
 }
 
 fn hook(args: &str) -> Value {
@@ -229,5 +234,42 @@ fn a_hook_that_fails_fails_the_container_and_says_why() {
         assert!(place_of.starts_with(&format!("hooks.{stage}[0]")), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
         let _ = fs::remove_file(place.dir.join(hand_over::SOCKET));
+    }
+}
+
+#[test]
+fn a_seccomp_filter_holds_in_both_of_its_places() {
+    let Some(place) = Place::new("seccomp") else { return };
+    let filtered = |no_new_privileges: bool, profile: Value| {
+        let mut spec = spec("umask 077 && mkdir /proc/x 2>&1; echo $?; kill -s PWR $$; echo alive");
+        spec["process"]["noNewPrivileges"] = no_new_privileges.into();
+        spec["linux"]["seccomp"] = profile;
+        place.launch(spec, Lifecycle::Attached).map(|(running, output)| raw_end(&running, output))
+    };
+    for no_new_privileges in [false, true] {
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [
+                { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 71 },
+                {
+                    "names": ["kill"], "action": "SCMP_ACT_KILL_PROCESS",
+                    "args": [{ "index": 1, "value": libc::SIGPWR, "op": "SCMP_CMP_EQ" }],
+                },
+            ],
+        });
+        let (status, text) = filtered(no_new_privileges, profile).unwrap();
+        assert!(text.contains("Protocol error"), "{text}");
+        assert!(!text.contains("alive"), "{text}");
+        assert_eq!(libc::WTERMSIG(status), libc::SIGSYS, "{status:#x}");
+        let forbids_capset = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["capset"], "action": "SCMP_ACT_KILL" }],
+        });
+        let outcome = filtered(no_new_privileges, forbids_capset);
+        assert_eq!(outcome.is_ok(), no_new_privileges, "{outcome:?}");
+        if let Err(error) = outcome {
+            assert!(error.to_string().starts_with("set capabilities"), "{error}");
+            assert!(error.to_string().contains("linux.seccomp may forbid"), "{error}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod op;
 mod process;
 mod resources;
 mod schedule;
+mod seccomp;
 mod unsupported;
 mod words;
 

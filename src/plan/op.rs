@@ -13,6 +13,8 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
 
+use crate::seccomp::Filter;
+
 /// One operation. Those of the runtime come first, then the container's, in the
 /// order in which a plan uses them.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +120,8 @@ pub enum Op {
     SetGroups { gids: Vec<u32> },
     /// setresgid(2).
     SetGid { gid: u32 },
+    /// Install a filter of system calls (seccomp(2)).
+    Seccomp { filter: Filter },
     /// setresuid(2).
     SetUid { uid: u32 },
     /// capset(2).

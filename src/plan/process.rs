@@ -13,7 +13,7 @@ use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 use super::environment::Environment;
 use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op};
-use super::{Lifecycle, Options, Side, Steps, hooks, schedule};
+use super::{Lifecycle, Options, Side, Steps, hooks, schedule, seccomp};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -123,6 +123,7 @@ pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Lay
         return Err(steps.error(path, "set supplementary groups", reason));
     }
     steps.container(Op::SetGid { gid: user.gid() }, "process.user");
+    seccomp::while_privileged(steps, spec, process)?;
     steps.container(Op::SetUid { uid: user.uid() }, "process.user");
     let sets = CapabilitySets { effective, permitted, inheritable: inheritable | ambient };
     steps.container(Op::SetCapabilities { sets }, "process.capabilities");
@@ -164,6 +165,7 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
     }
     let controlling_terminal = process.terminal().unwrap_or(false);
     steps.container(Op::Session { controlling_terminal }, "process.terminal");
+    seccomp::at_last(steps, spec, process)?;
     steps.container(Op::Exec(exec), "process.args");
     Ok(())
 }

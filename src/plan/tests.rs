@@ -12,7 +12,7 @@ use crate::command::{Command, Container, Network, UserNamespace};
 use crate::error::Error;
 use crate::host::{CgroupLayout, Hierarchy, Host, Subordinate};
 
-fn root() -> Host {
+pub(super) fn root() -> Host {
     Host {
         uid: 0,
         gid: 0,
@@ -91,7 +91,7 @@ fn all_kinds() -> Vec<Plan> {
     plans
 }
 
-fn position(plan: &Plan, kind: &str) -> Option<usize> {
+pub(super) fn position(plan: &Plan, kind: &str) -> Option<usize> {
     plan.steps.iter().position(|step| step.op.kind() == kind)
 }
 
@@ -411,7 +411,7 @@ fn a_field_that_is_not_carried_out_is_refused_by_its_path() {
         ("domainname", json!("x")),
         ("process.apparmorProfile", json!("x")),
         ("process.selinuxLabel", json!("x")),
-        ("linux.seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
+        ("linux.seccomp.defaultAction", json!("SCMP_ACT_NOTIFY")),
         ("linux.sysctl", json!({ "net.ipv4.ip_forward": "1" })),
         ("linux.rootfsPropagation", json!("shared")),
         ("linux.mountLabel", json!("x")),

@@ -31,7 +31,6 @@ const LINUX: &[Field<Linux>] = &[
             .as_deref()
             .is_some_and(|kind| !matches!(kind, "" | "rprivate" | "private"))
     }),
-    ("seccomp", |linux| linux.seccomp().is_some()),
     ("sysctl", |linux| linux.sysctl().as_ref().is_some_and(|sysctl| !sysctl.is_empty())),
     ("timeOffsets", |linux| linux.time_offsets().is_some()),
 ];

@@ -133,6 +133,7 @@ impl fmt::Display for Op {
             Op::KeepCapabilities => f.write_str("keep capabilities over the change of uid"),
             Op::SetGroups { gids } => write!(f, "set supplementary groups {gids:?}"),
             Op::SetGid { gid } => write!(f, "set gid {gid}"),
+            Op::Seccomp { filter } => write!(f, "install seccomp filter: {filter}"),
             Op::SetUid { uid } => write!(f, "set uid {uid}"),
             Op::SetCapabilities { sets } => {
                 let [effective, permitted, inheritable] =
@@ -236,6 +237,9 @@ impl Op {
             Op::LimitBounding { .. } => "no program can ever get the other capabilities back",
             Op::KeepCapabilities => "the next step would clear them",
             Op::SetGroups { .. } => "the caller's groups give no rights inside",
+            Op::Seccomp { .. } => {
+                "the kernel refuses the system calls that the target shouldn't need"
+            }
             Op::SetGid { .. } | Op::SetUid { .. } => "who the target is",
             Op::SetCapabilities { .. } => "root's power in pieces: only these are left",
             Op::RaiseAmbient { .. } => "a target that isn't root keeps them over execve",
@@ -303,6 +307,7 @@ impl Op {
             Op::KeepCapabilities => "keep_capabilities",
             Op::SetGroups { .. } => "setgroups",
             Op::SetGid { .. } => "setgid",
+            Op::Seccomp { .. } => "seccomp",
             Op::SetUid { .. } => "setuid",
             Op::SetCapabilities { .. } => "capset",
             Op::RaiseAmbient { .. } => "ambient",

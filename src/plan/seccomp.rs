@@ -1,0 +1,105 @@
+//! The seccomp filter, and which of two places it has in the list.
+//!
+//! Without noNewPrivileges the kernel asks for CAP_SYS_ADMIN, so the filter is installed
+//! just before the identity changes; what a profile forbids of the steps after that, fails
+//! there: setting ids and capabilities, the hand-over to `start` (accept4, recvfrom, sendto),
+//! startContainer hooks, the fork of init. With noNewPrivileges it is installed last, and a
+//! profile must allow only what execve itself needs: rt_sigaction, rt_sigprocmask, execve.
+//! (Other runtimes have the same two places and need more.)
+//!
+//! Whoever lists the steps of a process calls [`while_privileged`] before the uid changes
+//! and [`at_last`] before execve; one of the two does it.
+
+use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+
+use super::Steps;
+use super::op::Op;
+use crate::error::{Error, Result};
+use crate::seccomp::{self, Machine};
+
+/// Installs the filter of a process that may gain privileges.
+pub(super) fn while_privileged(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
+    match profile(spec) {
+        Some(profile) if !gives_up_privileges(process) => install(steps, profile),
+        _ => Ok(()),
+    }
+}
+
+/// Installs the filter of a process that has given up gaining privileges.
+pub(super) fn at_last(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
+    match profile(spec) {
+        Some(profile) if gives_up_privileges(process) => install(steps, profile),
+        _ => Ok(()),
+    }
+}
+
+fn profile(spec: &Spec) -> Option<&LinuxSeccomp> {
+    spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())
+}
+
+fn gives_up_privileges(process: &Process) -> bool {
+    process.no_new_privileges().unwrap_or(false)
+}
+
+fn install(steps: &mut Steps, profile: &LinuxSeccomp) -> Result<()> {
+    let refused = |refusal: seccomp::Refusal| -> Error {
+        steps.error(&refusal.path, "make a seccomp filter", refusal.reason)
+    };
+    let filter = seccomp::compile(profile, Machine::NATIVE).map_err(refused)?;
+    steps.container(Op::Seccomp { filter }, "linux.seccomp");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::plan::tests::{position, root};
+    use crate::plan::{Lifecycle, Options, Plan};
+
+    fn plan(uid: u32, no_new_privileges: Option<bool>, lifecycle: Lifecycle) -> Plan {
+        let spec = json!({
+            "ociVersion": "1.3.0",
+            "root": { "path": "/r" },
+            "process": {
+                "cwd": "/",
+                "user": { "uid": uid, "gid": 0 },
+                "args": ["/bin/true"],
+                "noNewPrivileges": no_new_privileges,
+            },
+            "linux": {
+                "namespaces": [{ "type": "pid" }, { "type": "mount" }],
+                "seccomp": {
+                    "defaultAction": "SCMP_ACT_ERRNO",
+                    "syscalls": [{ "names": ["execve"], "action": "SCMP_ACT_ALLOW" }],
+                },
+            },
+        });
+        let options = Options {
+            name: "box".into(),
+            init: true,
+            lifecycle,
+            state_dir: Some("/run/x".into()),
+            ..Default::default()
+        };
+        Plan::new(&serde_json::from_value(spec).unwrap(), &options, &root()).unwrap()
+    }
+
+    #[test]
+    fn the_filter_comes_while_privileged_or_last_and_never_twice() {
+        for uid in [0, 7] {
+            for lifecycle in [Lifecycle::Attached, Lifecycle::Detached, Lifecycle::Created] {
+                for no_new_privileges in [None, Some(false)] {
+                    let plan = plan(uid, no_new_privileges, lifecycle);
+                    let next = position(&plan, "seccomp").unwrap() + 1;
+                    assert_eq!(plan.steps[next].op.kind(), "setuid", "{plan}");
+                    assert!(position(&plan, "capset").unwrap() > next);
+                }
+                let plan = plan(uid, Some(true), lifecycle);
+                assert_eq!(position(&plan, "seccomp"), Some(plan.steps.len() - 2), "{plan}");
+                let count = plan.steps.iter().filter(|step| step.op.kind() == "seccomp").count();
+                assert_eq!(count, 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The ABIs through which a program can make system calls, and their numbers.
+
+use oci_spec::runtime::Arch;
+
+use super::tables::{ARM_PRIVATE, NONE, SYSCALLS};
+
+/// Set in the numbers of x32's system calls (`__X32_SYSCALL_BIT`).
+pub(super) const X32_BIT: u32 = 0x4000_0000;
+
+/// A machine that containers run on, by what it can execute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// x86_64, which runs x32 and i386 programs too.
+    X86_64,
+    /// aarch64, which runs 32-bit arm programs too.
+    Aarch64,
+}
+
+impl Machine {
+    /// The one that this was built for.
+    pub const NATIVE: Option<Machine> = if cfg!(target_arch = "x86_64") {
+        Some(Machine::X86_64)
+    } else if cfg!(target_arch = "aarch64") {
+        Some(Machine::Aarch64)
+    } else {
+        None
+    };
+
+    /// Its own ABI first; the kernel tells those of one architecture apart by the number.
+    pub(super) fn architectures(self) -> &'static [Architecture] {
+        match self {
+            Machine::X86_64 => &[
+                Architecture { audit: 0xc000_003e, abis: &[Abi::X86_64, Abi::X32] },
+                Architecture { audit: 0x4000_0003, abis: &[Abi::I386] },
+            ],
+            Machine::Aarch64 => &[
+                Architecture { audit: 0xc000_00b7, abis: &[Abi::Aarch64] },
+                Architecture { audit: 0x4000_0028, abis: &[Abi::Arm] },
+            ],
+        }
+    }
+
+    /// The ABI of its 64-bit programs, which every profile covers.
+    pub(super) fn own(self) -> Abi {
+        match self {
+            Machine::X86_64 => Abi::X86_64,
+            Machine::Aarch64 => Abi::Aarch64,
+        }
+    }
+}
+
+/// What the kernel calls an architecture (`AUDIT_ARCH_*` of linux/audit.h).
+#[derive(Debug)]
+pub(super) struct Architecture {
+    pub(super) audit: u32,
+    pub(super) abis: &'static [Abi],
+}
+
+/// A way to number system calls and to pass their arguments: a column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Abi {
+    X86_64,
+    X32,
+    I386,
+    Aarch64,
+    Arm,
+}
+
+impl Abi {
+    pub(super) fn of(arch: Arch) -> Option<Abi> {
+        match arch {
+            Arch::ScmpArchX86_64 => Some(Abi::X86_64),
+            Arch::ScmpArchX32 => Some(Abi::X32),
+            Arch::ScmpArchX86 => Some(Abi::I386),
+            Arch::ScmpArchAarch64 => Some(Abi::Aarch64),
+            Arch::ScmpArchArm => Some(Abi::Arm),
+            _ => None,
+        }
+    }
+
+    /// Whether arguments have 32 bits, so that a profile's values are cut off there.
+    pub(super) fn has_short_arguments(self) -> bool {
+        matches!(self, Abi::I386 | Abi::Arm)
+    }
+
+    /// The first number of this ABI in its architecture.
+    pub(super) fn first(self) -> u32 {
+        if self == Abi::X32 { X32_BIT } else { 0 }
+    }
+
+    /// The number in a row of the table.
+    fn number(self, row: usize) -> Option<u32> {
+        let column = match self {
+            Abi::X86_64 => 0,
+            Abi::X32 => 1,
+            Abi::I386 => 2,
+            Abi::Aarch64 => 3,
+            Abi::Arm => 4,
+        };
+        match SYSCALLS.get(row)?.1[column] {
+            NONE => None,
+            number => Some(self.first() | u32::from(number.unsigned_abs())),
+        }
+    }
+}
+
+/// A system call's name, looked up once for all ABIs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Syscall<'a> {
+    pub(super) name: &'a str,
+    row: Option<usize>,
+}
+
+impl<'a> Syscall<'a> {
+    pub(super) fn named(name: &'a str) -> Self {
+        Syscall { name, row: SYSCALLS.binary_search_by_key(&name, |row| row.0).ok() }
+    }
+
+    /// Its number in the table that an ABI shares with others; it grows with the kernel.
+    pub(super) fn number(self, abi: Abi) -> Option<u32> {
+        abi.number(self.row?)
+    }
+
+    /// Its number among those of arm's own, which are far beyond all others.
+    pub(super) fn private_number(self, abi: Abi) -> Option<u32> {
+        if abi != Abi::Arm || self.row.is_some() {
+            return None;
+        }
+        ARM_PRIVATE.iter().find(|(name, _)| *name == self.name).map(|(_, number)| *number)
+    }
+}
