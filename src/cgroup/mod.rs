@@ -5,11 +5,10 @@
 mod oom;
 mod stats;
 mod sweeper;
-#[allow(dead_code)] // for the verbs
 mod tree;
 
 #[allow(unused_imports)] // for the verbs
 pub(crate) use oom::{OutOfMemory, Seen};
 pub(crate) use stats::Stats;
 pub(crate) use sweeper::Sweeper;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{Dir, Tree};

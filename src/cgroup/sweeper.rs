@@ -4,14 +4,14 @@
 //! killed with SIGKILL can't clean up. So a small fork waits at the end of a pipe: when
 //! the runtime's end closes, for whatever reason, it removes the directories and ends.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, setsid};
 
-use super::Tree;
+use super::{Dir, Tree};
 use crate::error::{Error, Result};
 use crate::sys;
 
@@ -54,12 +54,25 @@ impl Sweeper {
     /// Removes the cgroup now, with all that was made below it; the container must have
     /// ended.
     pub(crate) fn finish(self) {
-        let path = |dir: &CString| (String::new(), OsStr::from_bytes(dir.to_bytes()).into());
-        let tree = Tree::new(self.dirs.iter().map(path).collect());
-        if tree.remove().is_ok() {
+        let dir = |dir: &CString| Dir {
+            controllers: String::new(),
+            path: OsStr::from_bytes(dir.to_bytes()).into(),
+        };
+        let dirs: Vec<Dir> = self.dirs.iter().map(dir).collect();
+        if Tree::new(&dirs).remove().is_ok() {
             self.release();
         }
         // Else somebody is still in it, and the sweeper removes it when they have gone.
+    }
+
+    /// Removes the directories made before `dir`, which couldn't be made, and lets the rest
+    /// be.
+    pub(crate) fn release_from(self, dir: &CStr) {
+        for made in self.dirs.iter().take_while(|made| made.as_c_str() != dir) {
+            // Nobody has been in it yet.
+            let _ = sys::process::rmdir(made);
+        }
+        self.release();
     }
 
     /// Lets the cgroup be: it has become somebody else's to remove.

@@ -1,74 +1,155 @@
-//! A container's cgroup with all that is below it, as the verbs act on it.
+//! A container's cgroup with all that is below it: who is in it, and stopping, ending and
+//! removing all of that.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
+/// How long killed processes may take to leave.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the kernel may take to stop every process.
 const FREEZING: Duration = Duration::from_secs(2);
-/// How long killed processes may take to leave.
-const LEAVING: Duration = Duration::from_secs(5);
+/// How long a process that nobody needs may take to notice that.
+const BRIEFLY: Duration = Duration::from_secs(1);
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// The directories of a container's cgroup, with the controllers of each hierarchy as in
-/// /proc/PID/cgroup (empty for v2). Directories that are gone count as empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tree {
-    dirs: Vec<(String, PathBuf)>,
+/// One directory of a container's cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dir {
+    /// The controllers of its hierarchy as in /proc/self/cgroup, empty for v2.
+    pub(crate) controllers: String,
+    pub(crate) path: PathBuf,
 }
 
-impl Tree {
-    pub(crate) fn new(dirs: Vec<(String, PathBuf)>) -> Self {
+/// A container's cgroup: one directory a v1 hierarchy, or a single one of v2, and all
+/// that the container has made below. What is gone counts as empty.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tree<'a> {
+    dirs: &'a [Dir],
+}
+
+impl<'a> Tree<'a> {
+    pub(crate) fn new(dirs: &'a [Dir]) -> Self {
         Tree { dirs }
     }
 
+    /// Whether there is anything left of it.
+    pub(crate) fn exists(&self) -> bool {
+        self.dirs.iter().any(|dir| dir.path.is_dir())
+    }
+
     /// The directory that a v1 controller has.
-    pub(super) fn v1(&self, controller: &str) -> Option<&Path> {
-        let has = |controllers: &str| controllers.split(',').any(|found| found == controller);
-        self.dirs.iter().find(|(found, _)| has(found)).map(|(_, dir)| dir.as_path())
+    pub(super) fn v1(&self, controller: &str) -> Option<&'a Path> {
+        let has = |dir: &&Dir| dir.controllers.split(',').any(|found| found == controller);
+        self.dirs.iter().find(has).map(|dir| dir.path.as_path())
     }
 
     /// The directory in the v2 hierarchy, alone or beside those of v1.
-    pub(super) fn v2(&self) -> Option<&Path> {
-        self.dirs.iter().find(|(found, _)| found.is_empty()).map(|(_, dir)| dir.as_path())
+    pub(super) fn v2(&self) -> Option<&'a Path> {
+        let v2 = self.dirs.iter().find(|dir| dir.controllers.is_empty());
+        v2.map(|dir| dir.path.as_path())
     }
 
-    /// Whether there are cgroups at all.
-    pub(crate) fn is_none(&self) -> bool {
-        self.dirs.is_empty()
-    }
-
-    /// The directory that all processes of the container are in: the freezer's, as nobody
-    /// moves processes there, else the first.
-    fn main(&self) -> Option<&Path> {
-        let first = || self.dirs.first().map(|(_, dir)| dir.as_path());
-        self.v1("freezer").or_else(|| self.v1("devices")).or_else(first)
-    }
-
-    /// The pids of all processes in the cgroup and below it, as this process's pid
-    /// namespace numbers them, in order.
-    pub(crate) fn processes(&self) -> Vec<i32> {
+    /// The processes in it, as the host numbers them, in order.
+    ///
+    /// # Errors
+    /// When a list can't be read.
+    pub(crate) fn pids(&self) -> Result<Vec<i32>> {
         let mut pids = BTreeSet::new();
-        for dir in self.main().map(with_children).unwrap_or_default() {
-            let text = match fs::read_to_string(dir.join("cgroup.procs")) {
-                // A threaded cgroup of v2 names its processes only at the top of its domain.
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                    fs::read_to_string(dir.join("cgroup.threads"))
+        for dir in self.dirs {
+            for dir in with_children(&dir.path) {
+                let read = |file: &str| fs::read_to_string(dir.join(file));
+                let list = match read("cgroup.procs") {
+                    // A threaded cgroup names its processes only at the top of its domain.
+                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                        read("cgroup.threads")
+                    }
+                    list => list,
+                };
+                match list {
+                    Ok(text) => pids.extend(text.lines().filter_map(|pid| pid.parse::<i32>().ok())),
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => {
+                        let step = format!("list the processes of {}", dir.display());
+                        return Err(Error::io(step, &error));
+                    }
                 }
-                answer => answer,
-            };
-            // 0 stands for a process that this pid namespace doesn't see.
-            let found = text.unwrap_or_default();
-            let numbers = found.lines().filter_map(|line| line.parse::<i32>().ok());
-            pids.extend(numbers.filter(|pid| *pid != 0));
+            }
         }
-        pids.into_iter().collect()
+        // 0 stands for one of another pid namespace.
+        Ok(pids.into_iter().filter(|pid| *pid > 0).collect())
+    }
+
+    /// Sends a signal to every process in it. They are stopped meanwhile where that can be
+    /// done, so that none forks away from it. A container that was paused stays so; on v1
+    /// its processes act on the signal, SIGKILL included, when they are thawed.
+    ///
+    /// # Errors
+    /// As [`pids`](Self::pids).
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        if signal == libc::SIGKILL && self.kill_at_once() {
+            return Ok(());
+        }
+        let is_stopped_here = !self.is_frozen() && self.freeze().is_ok();
+        let sent = self.signal_each(signal);
+        if is_stopped_here {
+            self.thaw()?;
+        }
+        sent
+    }
+
+    fn signal_each(&self, signal: i32) -> Result<()> {
+        let found = self.pids()?;
+        let opened: Vec<(i32, OwnedFd)> = found
+            .into_iter()
+            .filter_map(|pid| Some((pid, pidfd_open(Pid::from_raw(pid)).ok()?)))
+            .collect();
+        // A pid may have come to mean another process between the list and the descriptor;
+        // who is still listed is that process, or it has ended.
+        let listed = self.pids()?;
+        for (pid, process) in opened {
+            if listed.contains(&pid) {
+                // Ended meanwhile, which is as good.
+                let _ = pidfd_send_signal(process.as_fd(), signal);
+            }
+        }
+        Ok(())
+    }
+
+    /// cgroup v2 kills all processes in one step, frozen or forking.
+    fn kill_at_once(&self) -> bool {
+        self.v2()
+            .is_some_and(|dir| self.dirs.len() == 1 && write(&dir.join("cgroup.kill"), "1").is_ok())
+    }
+
+    /// Kills every process in it, frozen or not, and waits until they have left.
+    ///
+    /// # Errors
+    /// As [`pids`](Self::pids), and when some are still there after ten seconds.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let start = Instant::now();
+        while !self.pids()?.is_empty() {
+            if !self.kill_at_once() {
+                self.signal_each(libc::SIGKILL)?;
+            }
+            self.ask_to_thaw();
+            if start.elapsed() > PATIENCE {
+                let reason = format!("processes {:?} don't end", self.pids()?);
+                return Err(Error::said("kill the container's processes", reason));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// Stops every process until [`thaw`](Self::thaw).
@@ -77,17 +158,29 @@ impl Tree {
     /// When there is no freezer, or a process won't stop within two seconds; then all of
     /// them run again.
     pub(crate) fn freeze(&self) -> Result<()> {
-        if let Some(dir) = self.v1("freezer") {
-            return freeze_v1(dir);
+        let (file, word) = self.freezer("freeze the container")?;
+        let dir = file.parent().unwrap_or(&file);
+        let failed = |error| Error::io(format!("freeze cgroup {}", dir.display()), &error);
+        let deadline = Instant::now() + FREEZING;
+        let mut rounds = 0u32;
+        while Instant::now() < deadline {
+            if rounds == 0 || word == V1_FROZEN {
+                // A process that forks at the wrong moment escapes v1's freezer, which then
+                // stays FREEZING until it is asked again (freezer-subsystem.rst).
+                write(&file, word).map_err(failed)?;
+            }
+            if is_stopped(dir) {
+                return Ok(());
+            }
+            rounds += 1;
+            if rounds.is_multiple_of(50) && word == V1_FROZEN {
+                self.ask_to_thaw();
+            }
+            std::thread::sleep(PAUSE / 2);
         }
-        let dir = self.freezer()?;
-        let step = || format!("freeze cgroup {}", dir.display());
-        write(&dir.join("cgroup.freeze"), "1").map_err(|error| Error::io(step(), &error))?;
-        if wait_for(FREEZING, || event(dir, "frozen") == Some(1)) {
-            return Ok(());
-        }
-        let _ = write(&dir.join("cgroup.freeze"), "0");
-        Err(Error::said(step(), "a process in it can't be stopped now"))
+        self.ask_to_thaw();
+        let reason = "a process in it can't be stopped now";
+        Err(Error::said(format!("freeze cgroup {}", dir.display()), reason))
     }
 
     /// Lets every process run again.
@@ -95,173 +188,131 @@ impl Tree {
     /// # Errors
     /// When there is no freezer, or the kernel refuses.
     pub(crate) fn thaw(&self) -> Result<()> {
-        let (file, word) = match self.v1("freezer") {
-            Some(dir) => (dir.join("freezer.state"), "THAWED"),
-            None => (self.freezer()?.join("cgroup.freeze"), "0"),
-        };
-        let step = || format!("thaw cgroup {}", file.parent().unwrap_or(&file).display());
+        let (file, word) = self.freezer("thaw the container")?;
+        let dir = file.parent().unwrap_or(&file);
+        let step = || format!("thaw cgroup {}", dir.display());
+        let word = if word == V1_FROZEN { "THAWED" } else { "0" };
         write(&file, word).map_err(|error| Error::io(step(), &error))?;
-        match wait_for(FREEZING, || !self.is_frozen()) {
-            true => Ok(()),
-            false => Err(Error::said(step(), "a cgroup above it is frozen")),
+        let deadline = Instant::now() + FREEZING;
+        while is_stopped(dir) {
+            if Instant::now() > deadline {
+                return Err(Error::said(step(), "a cgroup above it is frozen"));
+            }
+            std::thread::sleep(PAUSE / 2);
+        }
+        Ok(())
+    }
+
+    /// Thawing where there may be nothing to thaw.
+    fn ask_to_thaw(&self) {
+        if let Ok((file, word)) = self.freezer("") {
+            let _ = write(&file, if word == V1_FROZEN { "THAWED" } else { "0" });
         }
     }
 
-    fn freezer(&self) -> Result<&Path> {
-        let is_pure = self.dirs.len() == 1;
-        self.v2().filter(|dir| is_pure || dir.join("cgroup.freeze").exists()).ok_or_else(|| {
-            Error::said("freeze the container", "it has no cgroup with a freezer")
-                .hint("give it one by linux.cgroupsPath, which for users needs delegation")
-        })
-    }
-
-    /// Whether its processes are stopped, or being stopped.
-    pub(crate) fn is_frozen(&self) -> bool {
+    /// The freezer's file, and the word to stop processes with.
+    fn freezer(&self, step: &str) -> Result<(PathBuf, &'static str)> {
         if let Some(dir) = self.v1("freezer") {
-            let state = fs::read_to_string(dir.join("freezer.state"));
-            return state.is_ok_and(|state| matches!(state.trim(), "FROZEN" | "FREEZING"));
+            return Ok((dir.join("freezer.state"), V1_FROZEN));
         }
-        self.v2().is_some_and(|dir| event(dir, "frozen") == Some(1))
+        match self.v2() {
+            Some(dir) => Ok((dir.join("cgroup.freeze"), "1")),
+            None => Err(Error::said(step, "it has no cgroup with a freezer")
+                .hint("for ordinary users that takes cgroup v2 and delegation")),
+        }
     }
 
-    /// Sends a signal to every process in the cgroup and below it.
-    ///
-    /// Without a way to reach all at once, they are stopped first, so that none can fork
-    /// away from it; a process frozen by v1 acts on the signal when it is thawed. A
-    /// container that was paused is paused afterwards, unless the signal is SIGKILL.
-    ///
-    /// # Errors
-    /// `EPERM` for a process of somebody else.
-    pub(crate) fn kill_all(&self, signal: i32) -> Result<()> {
-        if signal == libc::SIGKILL
-            && self.v1("freezer").is_none()
-            && let Some(dir) = self.v2()
-            && write(&dir.join("cgroup.kill"), "1").is_ok()
-        {
-            return Ok(());
-        }
-        let was_frozen = self.is_frozen();
-        // Where nothing can be frozen, a second look finds those that forked meanwhile.
-        let frozen = was_frozen || self.freeze().is_ok();
-        let mut outcome = Ok(());
-        for _ in 0..if frozen || signal != libc::SIGKILL { 1 } else { 3 } {
-            for pid in self.processes() {
-                match sys::signal::kill(pid, signal) {
-                    Ok(()) | Err(Errno::ESRCH) => {}
-                    Err(errno) => {
-                        let step = format!("send signal {signal} to process {pid}");
-                        outcome = Err(Error::system(step, errno));
-                    }
-                }
+    /// Whether its processes are stopped by the freezer, or are about to be.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let Ok((file, word)) = self.freezer("") else {
+            return false;
+        };
+        let state = fs::read_to_string(file).unwrap_or_default();
+        matches!((word, state.trim()), (V1_FROZEN, "FROZEN" | "FREEZING") | ("1", "1"))
+    }
+
+    /// Removes its directories unless somebody is in them; waits a little for processes that
+    /// are about to end.
+    pub(crate) fn remove_if_vacant(&self) {
+        let start = Instant::now();
+        for dir in self.dirs {
+            while fs::remove_dir(&dir.path).is_err_and(|error| !is_gone(&error))
+                && start.elapsed() < BRIEFLY
+            {
+                std::thread::sleep(PAUSE);
             }
         }
-        if frozen && (!was_frozen || signal == libc::SIGKILL) {
-            self.thaw()?;
-        }
-        outcome
     }
 
-    /// Removes the cgroup with all below it. What is still in it must have been killed;
-    /// it gets some seconds to leave. One that is gone already is as good.
+    /// Removes its directories, what the container has made below them included, and kills
+    /// who is still in them.
     ///
     /// # Errors
-    /// The directory that can't be removed, and why; the others are removed all the same.
+    /// The directory that can't be removed, and why; after ten seconds when processes in it
+    /// don't end.
     pub(crate) fn remove(&self) -> Result<()> {
-        let mut outcome = Ok(());
-        let deadline = Instant::now() + LEAVING;
-        for (_, dir) in self.dirs.iter().rev() {
+        let start = Instant::now();
+        for dir in self.dirs.iter().rev() {
             // Most often there is nothing below it, and looking costs more than trying.
-            if fs::remove_dir(dir).is_ok() {
-                continue;
-            }
-            for dir in with_children(dir).iter().rev() {
-                if let Err(error) = remove_dir(dir, deadline) {
-                    let step = format!("remove cgroup {}", dir.display());
-                    outcome = Err(Error::io(step, &error));
+            let mut rest = vec![dir.path.clone()];
+            while let Some(child) = rest.pop() {
+                let failed = |error: &io::Error| {
+                    Error::io(format!("remove the cgroup {}", child.display()), error)
+                };
+                match fs::remove_dir(&child) {
+                    Ok(()) => {}
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                        if start.elapsed() > PATIENCE {
+                            return Err(failed(&error));
+                        }
+                        // Processes on their way out, or somebody was quick to make another.
+                        self.kill()?;
+                        rest = with_children(&dir.path);
+                        if rest.len() == 1 {
+                            std::thread::sleep(PAUSE);
+                        }
+                    }
+                    Err(error) => return Err(failed(&error)),
                 }
             }
         }
-        outcome
+        Ok(())
     }
 }
 
-/// The directory and all below it, parents first.
+/// What freezer.state takes and says.
+const V1_FROZEN: &str = "FROZEN";
+
+/// Whether all processes in a cgroup have been stopped.
+fn is_stopped(dir: &Path) -> bool {
+    let read = |file: &str| fs::read_to_string(dir.join(file));
+    match read("freezer.state") {
+        Ok(state) => state.trim() == V1_FROZEN,
+        Err(_) => read("cgroup.events")
+            .is_ok_and(|text| super::stats::value_of(&text, "frozen") == Some(1)),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}
+
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    use std::io::Write;
+    fs::OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
+
+/// A directory and all below it, parents first.
 fn with_children(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     let mut next = 0;
-    while let Some(dir) = found.get(next).cloned() {
+    while let Some(dir) = found.get(next) {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let dirs: Vec<PathBuf> = dirs.map(|entry| entry.path()).collect();
+        found.extend(dirs);
         next += 1;
-        // One that vanishes meanwhile has nothing below it any more.
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                found.push(entry.path());
-            }
-        }
     }
     found
-}
-
-fn remove_dir(dir: &Path, deadline: Instant) -> io::Result<()> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match fs::remove_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error)
-                if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline =>
-            {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(100));
-            }
-            answer => return answer,
-        }
-    }
-}
-
-/// The v1 freezer misses a process that forks at the wrong moment and then stays
-/// FREEZING; thawing for an instant and asking anew helps (freezer-subsystem.txt).
-fn freeze_v1(dir: &Path) -> Result<()> {
-    let step = || format!("freeze cgroup {}", dir.display());
-    let file = dir.join("freezer.state");
-    let failed = |error: io::Error| Error::io(step(), &error);
-    let deadline = Instant::now() + FREEZING;
-    let mut rounds = 0u32;
-    loop {
-        write(&file, "FROZEN").map_err(failed)?;
-        let state = fs::read_to_string(&file).map_err(failed)?;
-        if state.trim() == "FROZEN" {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let _ = write(&file, "THAWED");
-            return Err(Error::said(step(), "a process in it can't be stopped now"));
-        }
-        rounds += 1;
-        if rounds.is_multiple_of(50) {
-            write(&file, "THAWED").map_err(failed)?;
-        }
-        std::thread::sleep(Duration::from_micros(500));
-    }
-}
-
-fn wait_for(limit: Duration, done: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
-    let mut pause = Duration::from_micros(100);
-    while !done() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
-    true
-}
-
-/// A number of cgroup.events.
-fn event(dir: &Path, key: &str) -> Option<u64> {
-    super::stats::value_of(&fs::read_to_string(dir.join("cgroup.events")).ok()?, key)
-}
-
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write;
-    fs::OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
 }

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
-use super::cgroup::Dir;
 use super::lifecycle::{after_start, delete_locked};
 use super::process::InitProcess;
 use super::record::Record;
 use super::status::{Status, state_of};
 use super::store::{Locked, Store, check_id, no_such_container};
 use crate::attach::{self, Deadline, Signals};
+use crate::cgroup::Dir;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::exit_code;

@@ -2,11 +2,11 @@
 
 use oci_spec::runtime::Spec;
 
-use super::cgroup::Tree;
 use super::process::Present;
 use super::record::Record;
 use super::status::{self, Look, State, Status, state_of};
 use super::store::{Locked, Store, no_such_container};
+use crate::cgroup::Tree;
 use crate::error::{Error, Result};
 use crate::launch::{hand_over, hook};
 use crate::plan;
@@ -101,7 +101,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     }
     if kills && status == Status::Paused {
         // A frozen process of cgroup v1 doesn't die.
-        tree.thaw();
+        tree.thaw()?;
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ fn end(record: &Record) -> Result<()> {
         // It may have ended in this moment.
         let _ = init.signal(libc::SIGKILL);
         if tree.is_frozen() {
-            tree.thaw();
+            tree.thaw()?;
         }
     }
     tree.kill()?;

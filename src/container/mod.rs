@@ -5,7 +5,6 @@
 //! [`Store`], looks at what the kernel says of its first process and its cgroup, and acts
 //! on those. No verb but `create` and `exec` makes a plan.
 
-mod cgroup;
 mod create;
 mod lifecycle;
 mod process;

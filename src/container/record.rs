@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::Dir;
 use super::process::InitProcess;
+use crate::cgroup::Dir;
 
 /// `state.json`. Written before anything is made that would have to be removed, so that
 /// all of it can be found again whenever the creator is killed.

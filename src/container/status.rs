@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::cgroup::Tree;
 use super::process::Present;
 use super::record::Record;
 use super::store::StateDir;
+use crate::cgroup::Tree;
 use crate::error::Result;
 
 /// What a container does (runtime-spec, "State").

@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::hint;
-use crate::cgroup::{Sweeper, Tree};
+use crate::cgroup::{Dir, Sweeper, Tree};
 use crate::error::{Error, Result};
 use crate::plan::op::Op;
 use crate::plan::{Plan, Step};
@@ -31,9 +31,9 @@ pub(crate) fn update(steps: &[Step]) -> Result<()> {
 pub(super) fn start_sweeper(plan: &Plan) -> Result<Option<Sweeper>> {
     let mut dirs = Vec::new();
     for step in &plan.steps {
-        if let Op::CreateCgroup { dir, adopt, .. } = &step.op {
+        if let Op::CreateCgroup { dir, controllers, adopt } = &step.op {
             let place = step.place.as_str();
-            check_vacant(step, path(dir), *adopt).map_err(|error| error.at(place))?;
+            check_vacant(step, path(dir), controllers, *adopt).map_err(|error| error.at(place))?;
             dirs.push(dir.clone());
         }
     }
@@ -42,7 +42,7 @@ pub(super) fn start_sweeper(plan: &Plan) -> Result<Option<Sweeper>> {
 
 /// Nobody may be in the cgroup yet: its limits would be changed under them, and they
 /// would be counted, frozen and killed with the container.
-fn check_vacant(step: &Step, dir: &Path, adopt: bool) -> Result<()> {
+fn check_vacant(step: &Step, dir: &Path, controllers: &str, adopt: bool) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
@@ -50,8 +50,9 @@ fn check_vacant(step: &Step, dir: &Path, adopt: bool) -> Result<()> {
     if !adopt {
         return Err(failed(Error::system(step.op.to_string(), Errno::EEXIST)));
     }
-    let tree = Tree::new(vec![(String::new(), dir.to_owned())]);
-    match tree.processes().len() {
+    let dirs = [Dir { controllers: controllers.to_owned(), path: dir.to_owned() }];
+    let tree = Tree::new(&dirs);
+    match tree.pids()?.len() {
         0 => {}
         count => {
             let reason = format!("it is there already, with {count} process(es) in it");

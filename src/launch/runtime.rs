@@ -142,7 +142,15 @@ impl<'a> Runtime<'a> {
         if self.sweeper.is_none() {
             self.sweeper = cgroup::start_sweeper(self.plan)?;
         }
-        cgroup::set(step)
+        let outcome = cgroup::set(step);
+        if outcome.is_err()
+            && let Op::CreateCgroup { dir, .. } = &step.op
+            && let Some(sweeper) = self.sweeper.take()
+        {
+            // Another container was quicker; from here on all of this is its own.
+            sweeper.release_from(dir);
+        }
+        outcome
     }
 
     fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {
