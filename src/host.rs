@@ -35,6 +35,10 @@ pub struct Host {
     pub can_set_groups: bool,
     /// The subordinate ids of an ordinary user, when newuidmap can map them.
     pub subordinate: Option<Subordinate>,
+    /// Whether AppArmor is enabled, so that profiles can be applied.
+    pub apparmor: bool,
+    /// Whether SELinux is enabled and has a policy, so that labels can be applied.
+    pub selinux: bool,
     /// How the kernel's cgroups are mounted.
     pub cgroup: CgroupLayout,
 }
@@ -100,6 +104,11 @@ impl Host {
             has_tty_group: !in_user_namespace || maps(&read("/proc/self/gid_map"), 5),
             can_set_groups: !in_user_namespace || read("/proc/self/setgroups").trim() != "deny",
             subordinate: if uid == 0 { None } else { subordinate_ids(uid) },
+            apparmor: Path::new("/sys/kernel/security/apparmor").exists()
+                && read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+            // Before a policy is loaded everything has the label "kernel".
+            selinux: Path::new("/sys/fs/selinux/enforce").exists()
+                && read("/proc/self/attr/current").trim_end_matches('\0') != "kernel",
             cgroup: cgroup_layout(uid == 0 && !in_user_namespace),
         })
     }

@@ -15,7 +15,7 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::home::Home;
 use super::journal::Journal;
-use super::{CONSOLE, DONE, FAILED, HANDED_OVER, Ready, hand_over, hook, inside, mounts};
+use super::{CONSOLE, DONE, FAILED, HANDED_OVER, Ready, hand_over, hook, inside, labels, mounts};
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
 use crate::sys::schedule::SchedAttr;
@@ -117,6 +117,12 @@ impl<'a> Container<'a> {
     fn carry_out(&mut self, index: usize, op: &Op) -> Result<()> {
         match op {
             Op::MapOwnId { map, line } => map_own_id(*map, line),
+            Op::EnterTime { offsets } => labels::enter_time(offsets),
+            Op::SessionKeyring { name, in_user_namespace } => {
+                labels::session_keyring(name, *in_user_namespace)
+            }
+            Op::AppArmor { profile } => labels::apparmor(profile),
+            Op::SelinuxLabel { label } => labels::selinux(label),
             Op::OomScore { score } => write_file(c"/proc/self/oom_score_adj", score.as_bytes()),
             Op::Stdio => self.connect_stdio(),
             Op::DieWithParent => self.die_with_parent(),

@@ -178,6 +178,17 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Rlimit { .. }, Errno::EPERM) => {
             "only a process with CAP_SYS_RESOURCE may raise a hard limit; choose a lower one"
         }
+        (Op::EnterTime { .. }, Errno::ERANGE) => "no clock may go below zero or beyond 146 years",
+        (Op::EnterTime { .. }, Errno::EINVAL) => "the kernel has no time namespaces",
+        (Op::EnterTime { .. }, Errno::EPERM) => "CAP_SYS_TIME is needed",
+        (Op::SessionKeyring { .. }, Errno::EDQUOT) => {
+            "this user has too many keys (/proc/key-users); --no-new-keyring does without"
+        }
+        (Op::AppArmor { .. }, Errno::ENOENT) => {
+            "no such profile is loaded; see /sys/kernel/security/apparmor/profiles"
+        }
+        (Op::SelinuxLabel { .. }, Errno::EINVAL) => "the policy of this host has no such label",
+        (Op::SetGroups { .. }, Errno::EINVAL) => "the user namespace doesn't map one of the groups",
         (Op::OomScore { .. }, Errno::EACCES | Errno::EPERM) => {
             "only a process with CAP_SYS_RESOURCE may lower it below the caller's own; \
              see /proc/self/oom_score_adj"

@@ -19,6 +19,7 @@ mod id_maps;
 mod inside;
 mod intermediate;
 mod journal;
+mod labels;
 mod mounts;
 mod runtime;
 

@@ -128,6 +128,11 @@ impl<'a> Runtime<'a> {
                 }
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
+            Op::Rlimit { resource, soft, hard } => match &self.init {
+                Some(init) => sys::process::prlimit(init.pid, *resource, *soft, *hard)
+                    .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op)),
+                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
+            },
             Op::Narrate => {
                 self.narrate();
                 Ok(())

@@ -51,7 +51,7 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec) -> Result<()> {
 /// # Errors
 /// A hook that can't be run as it stands, by its path.
 pub(crate) fn of_stage(spec: &Spec, stage: HookStage) -> Result<Vec<(Hook, String)>> {
-    read(&Steps { list: Vec::new(), origins: &[] }, spec, stage)
+    read(&Steps::new(&[]), spec, stage)
 }
 
 fn read(steps: &Steps, spec: &Spec, stage: HookStage) -> Result<Vec<(Hook, String)>> {

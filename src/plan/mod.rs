@@ -7,9 +7,11 @@
 //! be attempted, and `launch` resolves them when they run.
 
 mod cgroup;
+mod clocks;
 mod device_filter;
 mod environment;
 mod hooks;
+mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -33,6 +35,7 @@ use crate::host::Host;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use hooks::of_stage as hooks_of_stage;
 pub(crate) use mount_options::names as mount_option_names;
+pub(crate) use namespaces::NEWTIME;
 use op::Op;
 
 /// Which process carries out a step.
@@ -114,6 +117,8 @@ pub struct Options {
 pub struct Plan {
     /// In the order in which they are carried out.
     pub steps: Vec<Step>,
+    /// What was asked for and can't be had, where that is no reason to fail.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -123,7 +128,7 @@ impl Plan {
     /// When the specification contradicts itself, asks for what this host can't
     /// do, or holds a string with a NUL byte; the error names the field.
     pub fn new(spec: &Spec, options: &Options, host: &Host) -> Result<Plan> {
-        let mut steps = Steps { list: Vec::with_capacity(96), origins: &options.origins };
+        let mut steps = Steps::new(&options.origins);
         unsupported::refuse(&steps, spec)?;
         let layout = namespaces::Layout::new(spec, &steps)?;
         let cgroup = cgroup::Cgroup::new(spec, options, host, &steps)?;
@@ -131,10 +136,13 @@ impl Plan {
         // The container's process must be born into its limits, so they come first.
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
-        layout.clone(&mut steps, host, &cgroup);
-        schedule::oom_score(&mut steps, spec, host, &layout)?;
+        layout.clone(&mut steps, spec, host, &cgroup)?;
         layout.map_ids(&mut steps, host)?;
+        schedule::oom_score(&mut steps, spec, host, &layout)?;
+        clocks::enter(&mut steps, spec, &layout)?;
+        layout.become_root(&mut steps, host);
         process::settle_in(&mut steps, options);
+        labels::keyring(&mut steps, options, &layout)?;
         cgroup.join(&mut steps);
         layout.enter(&mut steps, &cgroup);
 
@@ -142,15 +150,16 @@ impl Plan {
         mounts::tree(&mut steps, spec, host, &layout)?;
         mounts::protect(&mut steps, spec)?;
         hooks::create(&mut steps, spec)?;
+        process::labels(&mut steps, spec, host)?;
 
         // From here on the host's files are out of reach.
         steps.container(Op::PivotRoot, "root.path");
         layout.names(&mut steps, spec)?;
-        process::limits(&mut steps, spec)?;
+        process::limits(&mut steps, spec, host, &layout)?;
         process::surroundings(&mut steps, spec)?;
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
-        Ok(Plan { steps: steps.list })
+        Ok(Plan { steps: steps.list, warnings: steps.warnings })
     }
 
     /// Whether the target waits for `start`.
@@ -195,7 +204,7 @@ impl Plan {
         host: &Host,
         dirs: &[(String, PathBuf)],
     ) -> Result<Vec<Step>> {
-        let mut steps = Steps { list: Vec::new(), origins: &[] };
+        let mut steps = Steps::new(&[]);
         cgroup::update(resources, host, dirs, &mut steps)?;
         Ok(steps.list)
     }
@@ -209,10 +218,19 @@ impl Plan {
 /// The list while it is being written.
 struct Steps<'a> {
     list: Vec<Step>,
+    warnings: Vec<String>,
     origins: &'a [(String, String)],
 }
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
+    fn new(origins: &'a [(String, String)]) -> Self {
+        Steps { list: Vec::with_capacity(96), warnings: Vec::new(), origins }
+    }
+
+    fn warn(&mut self, path: &str, reason: String) {
+        self.warnings.push(format!("{}: {reason}", self.place(path)));
+    }
+
     fn runtime(&mut self, op: Op, path: &str) {
         self.push(Side::Runtime, op, path, &[]);
     }

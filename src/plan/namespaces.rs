@@ -7,9 +7,13 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::cgroup::Cgroup;
 use super::op::{IdMap, IdRange, Mapper, Op};
-use super::{Side, Steps};
+use super::{Side, Steps, clocks};
 use crate::error::Result;
 use crate::host::Host;
+
+/// `CLONE_NEWTIME` of linux/sched.h, which nix lacks. clone3 takes it; in clone(2) the bit
+/// belongs to the exit signal.
+pub(crate) const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
 /// Which namespaces are new, which are joined, and the id maps of the user namespace.
 pub(super) struct Layout {
@@ -89,11 +93,21 @@ impl Layout {
     }
 
     /// One clone3 by the runtime, or by a process that has joined namespaces before.
-    pub(super) fn clone(&self, steps: &mut Steps, host: &Host, cgroup: &Cgroup) {
-        let namespaces = self.new - self.late(cgroup);
+    pub(super) fn clone(
+        &self,
+        steps: &mut Steps,
+        spec: &Spec,
+        host: &Host,
+        cgroup: &Cgroup,
+    ) -> Result<()> {
+        let mut namespaces = self.new - self.late(cgroup);
+        if !clocks::offsets(steps, spec)?.is_empty() {
+            namespaces = namespaces.difference(NEWTIME);
+        }
         let clone = Op::Clone { namespaces, cgroup: cgroup.born_in() };
         if self.joined.is_empty() {
-            return steps.runtime(clone, "linux.namespaces");
+            steps.runtime(clone, "linux.namespaces");
+            return Ok(());
         }
         for (namespace, path, place) in &self.joined {
             steps.runtime(Op::OpenNamespace { namespace: *namespace, path: path.clone() }, place);
@@ -108,6 +122,7 @@ impl Layout {
             steps.push(Side::Intermediate, Op::JoinNamespace { namespace: *namespace }, place, &[]);
         }
         steps.push(Side::Intermediate, clone, "linux.namespaces", &[]);
+        Ok(())
     }
 
     /// An ordinary user's own single id is mapped from inside, which needs no message;
@@ -136,6 +151,22 @@ impl Layout {
             steps.runtime(Op::MapIds { map, ranges: ranges.clone(), by: op }, path);
         }
         Ok(())
+    }
+
+    /// Root of the host that has no id inside can make no file there (EOVERFLOW), so it
+    /// becomes root of the user namespace; the namespace's capabilities stay.
+    pub(super) fn become_root(&self, steps: &mut Steps, host: &Host) {
+        let is_new = self.new.contains(CloneFlags::CLONE_NEWUSER);
+        let maps = |range: &IdRange, id: u32| {
+            id.checked_sub(range.host).is_some_and(|offset| offset < range.size)
+        };
+        let has_ids = is_new
+            && self.uids.iter().any(|range| maps(range, host.uid))
+            && self.gids.iter().any(|range| maps(range, host.gid));
+        if self.has_user() && host.uid == 0 && !has_ids {
+            steps.container(Op::SetGid { gid: 0 }, "linux.gidMappings");
+            steps.container(Op::SetUid { uid: 0 }, "linux.uidMappings");
+        }
     }
 
     /// Whether setgroups(2) works inside: an ordinary user who maps their own gid
@@ -178,7 +209,7 @@ impl Layout {
 
 fn flag(kind: LinuxNamespaceType) -> CloneFlags {
     // The crate's discriminants are the kernel's flags.
-    CloneFlags::from_bits_truncate(kind as i32)
+    CloneFlags::from_bits_retain(kind as i32)
 }
 
 fn range(mapping: &LinuxIdMapping) -> IdRange {

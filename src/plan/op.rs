@@ -49,6 +49,14 @@ pub enum Op {
     Clone { namespaces: CloneFlags, cgroup: Option<CString> },
     /// Map the ids of the new user namespace from outside (user_namespaces(7)).
     MapIds { map: IdMap, ranges: Vec<IdRange>, by: Mapper },
+    /// Make a time namespace, set its clocks and enter it (time_namespaces(7)).
+    EnterTime { offsets: String },
+    /// Join the session keyring of this name, made if it isn't there (keyctl(2)).
+    SessionKeyring { name: CString, in_user_namespace: bool },
+    /// Run what is executed next under this profile (aa_change_onexec(2)).
+    AppArmor { profile: CString },
+    /// Run what is executed next with this label (setexeccon(3)).
+    SelinuxLabel { label: CString },
     /// Write oom_score_adj of the container's process (proc(5)); by either side.
     OomScore { score: String },
     /// Show the steps so far to a reader, before the target's own output begins.

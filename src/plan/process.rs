@@ -13,7 +13,7 @@ use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 use super::environment::Environment;
 use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op};
-use super::{Lifecycle, Options, Side, Steps, hooks, schedule, seccomp};
+use super::{Lifecycle, Options, Side, Steps, hooks, labels, schedule, seccomp};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -42,8 +42,16 @@ pub(super) fn settle_in(steps: &mut Steps, options: &Options) {
     }
 }
 
+/// AppArmor profile and SELinux label.
+pub(super) fn labels(steps: &mut Steps, spec: &Spec, host: &Host) -> Result<()> {
+    labels::on_exec(steps, required(steps, spec)?, host)
+}
+
 /// Resource limits of the process itself (setrlimit(2)), and how it is scheduled.
-pub(super) fn limits(steps: &mut Steps, spec: &Spec) -> Result<()> {
+///
+/// Raising a hard limit takes CAP_SYS_RESOURCE over the machine, which root of a new user
+/// namespace hasn't, so there the runtime does it.
+pub(super) fn limits(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout) -> Result<()> {
     let process = required(steps, spec)?;
     // It is checked here, but holds for `exec` only.
     schedule::exec_cpus(steps, process)?;
@@ -60,7 +68,10 @@ pub(super) fn limits(steps: &mut Steps, spec: &Spec) -> Result<()> {
             let reason = format!("the soft limit {soft} is above the hard limit {hard}");
             return Err(steps.error(&path, "limit a resource", reason));
         }
-        steps.container(Op::Rlimit { resource: resource(rlimit.typ()), soft, hard }, &path);
+        let by_runtime = layout.has_user() && host.is_real_root();
+        let side = if by_runtime { Side::Runtime } else { Side::Container };
+        let op = Op::Rlimit { resource: resource(rlimit.typ()), soft, hard };
+        steps.push(side, op, &path, &[]);
     }
     Ok(())
 }
@@ -107,6 +118,18 @@ pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Lay
         let reason = "effective and ambient capabilities must be permitted ones";
         return Err(steps.error("process.capabilities", "set capabilities", reason));
     }
+    // In a new user namespace its root has them all. What can't be granted is left out, and
+    // no reason to fail (runtime-spec, "Linux Process").
+    let grantable = if layout.has_user() { u64::MAX } else { host.capabilities };
+    let missing = (permitted | inheritable) & !grantable;
+    if missing != 0 {
+        let names = caps::all().into_iter().filter(|name| missing & name.bitmask() != 0);
+        let names: Vec<_> = names.map(|name| name.to_string()).collect();
+        let reason = "minirun itself doesn't have these capabilities, and leaves them out";
+        steps.warn("process.capabilities", format!("{reason}: {}", names.join(" ")));
+    }
+    let [effective, permitted, inheritable, ambient] =
+        [effective, permitted, inheritable, ambient].map(|set| set & grantable);
 
     // CAP_SETPCAP is needed, so this comes before the uid changes.
     steps.container(Op::LimitBounding { keep: bounding }, "process.capabilities.bounding");

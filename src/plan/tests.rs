@@ -22,6 +22,8 @@ pub(super) fn root() -> Host {
         has_tty_group: true,
         can_set_groups: true,
         subordinate: None,
+        apparmor: false,
+        selinux: false,
         cgroup: v2("/user.slice/session-1.scope"),
     }
 }
@@ -365,8 +367,12 @@ fn only_what_kernels_lack_is_tolerated() {
     for plan in all_kinds() {
         for step in plan.steps.iter().filter(|step| !step.tolerates.is_empty()) {
             let kind = step.op.kind();
-            assert!(["mask", "readonly_path", "symlink", "chdir"].contains(&kind), "{kind}");
-            assert!(!step.tolerates.contains(&Errno::EPERM), "{kind}");
+            assert!(
+                ["mask", "readonly_path", "symlink", "chdir", "session_keyring"].contains(&kind),
+                "{kind}"
+            );
+            let keyring = kind == "session_keyring";
+            assert!(keyring || !step.tolerates.contains(&Errno::EPERM), "{kind}");
         }
     }
 }
@@ -387,6 +393,14 @@ fn every_step_has_words_and_a_purpose() {
 
 /// A specification from JSON, with one field of it replaced.
 pub(super) fn plan_of_json(path: &[&str], value: serde_json::Value) -> Result<Plan, Error> {
+    plan_of_json_on(path, value, &root())
+}
+
+pub(super) fn plan_of_json_on(
+    path: &[&str],
+    value: serde_json::Value,
+    host: &Host,
+) -> Result<Plan, Error> {
     let mut json = serde_json::json!({
         "ociVersion": "1.3.0",
         "root": { "path": "/r" },
@@ -400,7 +414,7 @@ pub(super) fn plan_of_json(path: &[&str], value: serde_json::Value) -> Result<Pl
     *place = value;
     let spec = serde_json::from_value(json).expect("a specification");
     let options = super::Options { name: "box".into(), ..Default::default() };
-    Plan::new(&spec, &options, &root())
+    Plan::new(&spec, &options, host)
 }
 
 #[test]
@@ -409,8 +423,6 @@ fn a_field_that_is_not_carried_out_is_refused_by_its_path() {
     assert!(plan_of_json(&["annotations"], json!({ "any": "thing" })).is_ok());
     let rows = [
         ("domainname", json!("x")),
-        ("process.apparmorProfile", json!("x")),
-        ("process.selinuxLabel", json!("x")),
         ("linux.seccomp.defaultAction", json!("SCMP_ACT_NOTIFY")),
         ("linux.sysctl", json!({ "net.ipv4.ip_forward": "1" })),
         ("linux.rootfsPropagation", json!("shared")),
@@ -425,4 +437,50 @@ fn a_field_that_is_not_carried_out_is_refused_by_its_path() {
     let mounts = json!([{ "destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"] }]);
     let error = plan_of_json(&["mounts"], mounts).expect_err("tmpcopyup");
     assert_eq!(error.place(), Some("mounts[0].options"));
+}
+
+/// On a host whose root lacks some, as in most virtual machines of CI services.
+#[test]
+fn capabilities_that_cannot_be_granted_are_left_out_with_a_warning() {
+    use serde_json::json;
+    let sets = json!({ "bounding": ["CAP_KILL", "CAP_SYS_RESOURCE"],
+        "effective": ["CAP_KILL", "CAP_SYS_RESOURCE"],
+        "permitted": ["CAP_KILL", "CAP_SYS_RESOURCE"] });
+    let lacking = Host { capabilities: root().capabilities & !(1 << 24), ..root() };
+    for (host, effective, warned) in [(root(), 2, false), (lacking, 1, true)] {
+        let plan = plan_of_json_on(&["process", "capabilities"], sets.clone(), &host).unwrap();
+        let words = format!("set capabilities: {effective} effective, {effective} permitted");
+        assert!(plan.to_string().contains(&words), "{plan}");
+        let warning = plan.warnings.first().is_some_and(|text| text.contains("CAP_SYS_RESOURCE"));
+        assert_eq!(warning, warned, "{:?}", plan.warnings);
+    }
+}
+
+/// Rights over the machine end at the edge of a user namespace.
+#[test]
+fn with_a_user_namespace_the_runtime_limits_and_scores_and_its_root_makes_the_files() {
+    use serde_json::json;
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    for (kinds, side) in
+        [(vec!["pid", "mount"], Side::Container), (vec!["pid", "mount", "user"], Side::Runtime)]
+    {
+        let namespaces: Vec<_> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+        let spec = json!({
+            "ociVersion": "1.3.0",
+            "root": { "path": "/r" },
+            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"],
+                "oomScoreAdj": -7,
+                "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 2 }] },
+            "linux": { "namespaces": namespaces, "uidMappings": ids, "gidMappings": ids },
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        let plan = Plan::new(&spec, &super::Options::default(), &root()).unwrap();
+        let root_at = position(&plan, "setuid").unwrap();
+        let makes_files_as_root = root_at < position(&plan, "rootfs").unwrap();
+        assert_eq!(makes_files_as_root, side == Side::Runtime, "{plan}");
+        for kind in ["oom_score", "rlimit"] {
+            let step = plan.steps.iter().find(|step| step.op.kind() == kind).unwrap();
+            assert_eq!(step.side, side, "{kind}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Such a field is refused with its path. Ignoring it in silence would give a container
 //! that is less than what was asked for, and perhaps less safe.
 
-use oci_spec::runtime::{Linux, LinuxNamespace, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, Mount, Spec};
 
 use super::Steps;
 use super::mount_options::MountOptions;
@@ -14,11 +14,6 @@ type Field<T> = (&'static str, fn(&T) -> bool);
 
 const SPEC: &[Field<Spec>] =
     &[("domainname", |spec| spec.domainname().is_some()), ("vm", |spec| spec.vm().is_some())];
-
-const PROCESS: &[Field<Process>] = &[
-    ("apparmorProfile", |process| process.apparmor_profile().is_some()),
-    ("selinuxLabel", |process| process.selinux_label().is_some()),
-];
 
 const LINUX: &[Field<Linux>] = &[
     ("devices", |linux| has_any(linux.devices())),
@@ -32,11 +27,7 @@ const LINUX: &[Field<Linux>] = &[
             .is_some_and(|kind| !matches!(kind, "" | "rprivate" | "private"))
     }),
     ("sysctl", |linux| linux.sysctl().as_ref().is_some_and(|sysctl| !sysctl.is_empty())),
-    ("timeOffsets", |linux| linux.time_offsets().is_some()),
 ];
-
-const NAMESPACE: &[Field<LinuxNamespace>] =
-    &[("type", |namespace| namespace.typ() == oci_spec::runtime::LinuxNamespaceType::Time)];
 
 const MOUNT: &[Field<Mount>] = &[
     ("uidMappings", |mount| mount.uid_mappings().is_some()),
@@ -54,20 +45,13 @@ const MOUNT: &[Field<Mount>] = &[
 /// The field, by its path.
 pub(super) fn refuse(steps: &Steps, spec: &Spec) -> Result<()> {
     check(steps, "", SPEC, spec)?;
-    if let Some(process) = spec.process() {
-        check(steps, "process.", PROCESS, process)?;
-    }
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         check(steps, &format!("mounts[{index}]."), MOUNT, mount)?;
     }
     let Some(linux) = spec.linux() else {
         return Ok(());
     };
-    check(steps, "linux.", LINUX, linux)?;
-    for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
-        check(steps, &format!("linux.namespaces[{index}]."), NAMESPACE, namespace)?;
-    }
-    Ok(())
+    check(steps, "linux.", LINUX, linux)
 }
 
 fn check<T>(steps: &Steps, parent: &str, fields: &[Field<T>], value: &T) -> Result<()> {

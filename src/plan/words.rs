@@ -6,6 +6,7 @@ use std::fmt;
 
 use nix::sched::CloneFlags;
 
+use super::namespaces::NEWTIME;
 use super::op::{
     Attributes, Bind, Exec, HookStage, IdMap, IdRange, Mapper, NewMount, Op, Schedule,
 };
@@ -28,6 +29,7 @@ pub(crate) const NAMESPACE_WORDS: &[(CloneFlags, &str)] = &[
     (CloneFlags::CLONE_NEWNS, "mnt"),
     (CloneFlags::CLONE_NEWUTS, "uts"),
     (CloneFlags::CLONE_NEWCGROUP, "cgroup"),
+    (NEWTIME, "time"),
 ];
 
 impl fmt::Display for Op {
@@ -68,6 +70,17 @@ impl fmt::Display for Op {
                     Mapper::Tool => format!(" with {}", map.tool()),
                 };
                 write!(f, "map {}{by}: {}", map.words(), range_words(ranges))
+            }
+            Op::EnterTime { offsets } => {
+                let offsets = offsets.trim_end().replace('\n', ", ");
+                write!(f, "enter a new time namespace ({offsets})")
+            }
+            Op::SessionKeyring { name, .. } => write!(f, "join session keyring {}", text(name)),
+            Op::AppArmor { profile } => {
+                write!(f, "apply the AppArmor profile {} at execve", text(profile))
+            }
+            Op::SelinuxLabel { label } => {
+                write!(f, "apply the SELinux label {} at execve", text(label))
             }
             Op::OomScore { score } => write!(f, "set the OOM score adjustment to {score}"),
             Op::Listen { dir } => write!(f, "listen for start on {}/start.sock", text(dir)),
@@ -192,6 +205,11 @@ impl Op {
                 "a new process that sees its own pids, network, IPC, mounts and host name"
             }
             Op::MapIds { .. } | Op::MapOwnId { .. } => "root inside is an ordinary user outside",
+            Op::EnterTime { .. } => "a container moved here finds its clocks where they were",
+            Op::SessionKeyring { .. } => "the caller's keys stay the caller's",
+            Op::AppArmor { .. } | Op::SelinuxLabel { .. } => {
+                "a policy of this machine limits what the target can do"
+            }
             Op::OomScore { .. } => "how soon the kernel kills it when memory runs out",
             Op::Listen { .. } => "start comes later, and from another process",
             Op::OpenNamespace { .. } => "a container can share what another one has",
@@ -269,6 +287,10 @@ impl Op {
             Op::Clone { .. } => "clone3",
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
+            Op::EnterTime { .. } => "time_namespace",
+            Op::SessionKeyring { .. } => "session_keyring",
+            Op::AppArmor { .. } => "apparmor",
+            Op::SelinuxLabel { .. } => "selinux",
             Op::OomScore { .. } => "oom_score",
             Op::Listen { .. } => "listen",
             Op::OpenNamespace { .. } => "open_namespace",

@@ -10,6 +10,7 @@
 
 pub mod bpf;
 pub mod identity;
+pub mod keyring;
 pub mod message;
 pub mod mount;
 pub mod namespace;

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::sched::CloneFlags;
+use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -380,6 +381,22 @@ pub fn check_working_directory() -> Result<()> {
     }?;
     // The kernel puts "(unreachable)" before the path of such a directory.
     if path[0] == b'/' { Ok(()) } else { Err(Errno::ENOENT) }
+}
+
+/// Sets a resource limit of another process (prlimit(2)).
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_RESOURCE, `ESRCH` when the process has ended.
+pub fn prlimit(pid: Pid, resource: Resource, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the new limit lives during the call; the old one isn't asked for.
+    unsafe {
+        syscall(
+            libc::SYS_prlimit64,
+            [pid.as_raw() as u64, resource as u64, (&raw const limit) as u64, 0, 0, 0],
+        )
+    }
+    .map(drop)
 }
 
 /// Removes an empty directory, or a cgroup without processes (rmdir(2)).

@@ -1,0 +1,57 @@
+//! The process's own side of AppArmor, SELinux, the key service and time namespaces:
+//! what it writes about itself below /proc. Nothing here allocates.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{setns, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::write;
+
+use super::container::write_file;
+use crate::plan::NEWTIME;
+use crate::sys::{self, Result};
+
+/// `KEY_USR_SEARCH` and `KEY_OTH_SEARCH` of linux/key.h.
+const OWNER_MAY_SEARCH: u32 = 0x0008_0000;
+const OTHERS_MAY_SEARCH: u32 = 0x0000_0008;
+
+/// Runs what is executed next under an AppArmor profile (aa_change_onexec(2)).
+pub(super) fn apparmor(profile: &CStr) -> Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    // Where several security modules share the machine, this one has a directory.
+    let file = match open(c"/proc/thread-self/attr/apparmor/exec", flags, Mode::empty()) {
+        Err(Errno::ENOENT) => open(c"/proc/thread-self/attr/exec", flags, Mode::empty()),
+        opened => opened,
+    }?;
+    let mut command = [0; 4096];
+    let (verb, name) = (b"exec ", profile.to_bytes());
+    let length = verb.len() + name.len();
+    let place = command.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
+    place[..verb.len()].copy_from_slice(verb);
+    place[verb.len()..].copy_from_slice(name);
+    write(&file, &command[..length]).map(drop)
+}
+
+/// Runs what is executed next with an SELinux label (setexeccon(3)).
+pub(super) fn selinux(label: &CStr) -> Result<()> {
+    write_file(c"/proc/thread-self/attr/exec", label.to_bytes())
+}
+
+/// Joins the container's session keyring, and lets the processes that join it later find it.
+pub(super) fn session_keyring(name: &CStr, in_user_namespace: bool) -> Result<()> {
+    let key = sys::keyring::join_session_keyring(name)?;
+    // Who joins from outside a user namespace isn't the keyring's owner.
+    let search = if in_user_namespace { OTHERS_MAY_SEARCH } else { OWNER_MAY_SEARCH };
+    sys::keyring::add_permissions(key, search)
+}
+
+/// Makes a time namespace, sets its clocks, and enters it, in this order: once a process
+/// is in it the clocks stay (time_namespaces(7)).
+pub(super) fn enter_time(offsets: &str) -> Result<()> {
+    unshare(NEWTIME)?;
+    write_file(c"/proc/self/timens_offsets", offsets.as_bytes())?;
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    setns(open(c"/proc/self/ns/time_for_children", flags, Mode::empty())?, NEWTIME)
+}

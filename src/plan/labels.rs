@@ -1,0 +1,85 @@
+//! What a security module and the key service know the process by: AppArmor profile,
+//! SELinux label, session keyring.
+
+use nix::errno::Errno;
+use oci_spec::runtime::Process;
+
+use super::namespaces::Layout;
+use super::op::Op;
+use super::{Options, Steps};
+use crate::error::Result;
+use crate::host::Host;
+
+/// Without this the process would have the caller's keys (session-keyring(7)).
+///
+/// A kernel without keys needs no keyring; and where a seccomp filter forbids keyctl (EPERM,
+/// which the kernel itself never gives here), it forbids it to the container too.
+const NO_KEYS: &[Errno] = &[Errno::ENOSYS, Errno::EPERM];
+
+/// Leaves the caller's session keyring for the container's own.
+pub(super) fn keyring(steps: &mut Steps, options: &Options, layout: &Layout) -> Result<()> {
+    if options.no_new_keyring {
+        return Ok(());
+    }
+    let name = steps.c_string("", format!("_ses.{}", options.name))?;
+    let op = Op::SessionKeyring { name, in_user_namespace: layout.has_user() };
+    steps.tolerant(op, "", NO_KEYS);
+    Ok(())
+}
+
+/// Profile and label take effect at the next execve of this very process. They are set while
+/// the host's /proc is still there, which no mount of the container's can stand in for.
+pub(super) fn on_exec(steps: &mut Steps, process: &Process, host: &Host) -> Result<()> {
+    let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    if let Some(profile) = given(process.apparmor_profile()) {
+        let path = "process.apparmorProfile";
+        if !host.apparmor {
+            let reason = "AppArmor is not enabled on this host";
+            let error = steps.error(path, "apply the AppArmor profile", reason);
+            return Err(error.hint("leave the field out, or boot with apparmor=1"));
+        }
+        let profile = steps.c_string(path, profile)?;
+        steps.container(Op::AppArmor { profile }, path);
+    }
+    if let Some(label) = given(process.selinux_label()) {
+        let path = "process.selinuxLabel";
+        if !host.selinux {
+            let reason = "SELinux is not enabled on this host, or has no policy";
+            let error = steps.error(path, "apply the SELinux label", reason);
+            return Err(error.hint("leave the field out"));
+        }
+        let label = steps.c_string(path, label)?;
+        steps.container(Op::SelinuxLabel { label }, path);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::host::Host;
+    use crate::plan::tests::{plan_of_json, plan_of_json_on, root};
+
+    #[test]
+    fn labels_are_for_hosts_that_have_them() {
+        let host = Host { apparmor: true, selinux: true, ..root() };
+        for (field, words) in [
+            ("apparmorProfile", "apply the AppArmor profile x at execve"),
+            ("selinuxLabel", "apply the SELinux label x at execve"),
+        ] {
+            let plan = plan_of_json_on(&["process", field], json!("x"), &host).unwrap();
+            let text = plan.to_string();
+            assert!(text.find(words).unwrap() < text.find("pivot_root").unwrap(), "{text}");
+            let error = plan_of_json(&["process", field], json!("x")).unwrap_err();
+            assert_eq!(error.place(), Some(format!("process.{field}").as_str()));
+            assert!(plan_of_json(&["process", field], json!("")).is_ok(), "empty is none");
+        }
+    }
+
+    #[test]
+    fn the_callers_keyring_is_left() {
+        let text = plan_of_json(&["process", "cwd"], json!("/")).unwrap().to_string();
+        assert!(text.contains("join session keyring _ses.box"), "{text}");
+    }
+}
