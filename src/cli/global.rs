@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use minirun::Error;
+use minirun::container::Store;
 
 use super::log::{Format, Log};
 
@@ -94,6 +95,28 @@ impl Global {
         };
         global.log.file = log_file;
         Ok((global, asked))
+    }
+
+    /// The directory of the containers that this run of minirun is about.
+    ///
+    /// # Errors
+    /// When none was named and there is no default.
+    pub fn store(&self) -> Result<Store, Error> {
+        Store::new(self.root.as_deref())
+    }
+
+    /// For verbs that make or change cgroups.
+    ///
+    /// # Errors
+    /// When systemd should do so.
+    pub fn refuse_systemd(&self) -> Result<(), Error> {
+        if !self.systemd_cgroup {
+            return Ok(());
+        }
+        let reason = "this version of minirun can't do that";
+        Err(Error::said("have systemd make the cgroup", reason)
+            .at("--systemd-cgroup")
+            .hint("choose the engine's cgroup driver cgroupfs"))
     }
 }
 

@@ -1,13 +1,22 @@
 //! The command line: parsing and printing, nothing else.
 
+mod bundle;
+mod create;
+mod delete;
 mod features;
 mod files;
 mod global;
+mod kill;
+mod list;
 mod log;
 mod plan;
 mod run;
 mod settings;
 mod spec;
+mod start;
+mod state;
+mod table;
+mod target;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -39,6 +48,12 @@ const VERBS: &[Verb] = &[
     verb::<run::Run>("run", Room::Own),
     verb::<plan::Print>("plan", Room::Own),
     verb::<spec::Write>("spec", Room::Oci),
+    verb::<create::Create>("create", Room::Oci),
+    verb::<start::Start>("start", Room::Oci),
+    verb::<state::State>("state", Room::Oci),
+    verb::<list::List>("list", Room::Oci),
+    verb::<kill::Kill>("kill", Room::Oci),
+    verb::<delete::Delete>("delete", Room::Oci),
     verb::<features::Features>("features", Room::Oci),
 ];
 
@@ -184,6 +199,14 @@ fn version() -> String {
     let commit = option_env!("MINIRUN_COMMIT").unwrap_or("unknown");
     let version = env!("CARGO_PKG_VERSION");
     format!("minirun version {version}\ncommit: {commit}\nspec: {}\n", minirun::SPEC_VERSION)
+}
+
+/// Prints a value as JSON, in lines for people too.
+fn print_json(value: &impl serde::Serialize) -> Result<u8, Error> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::said("write JSON", error.to_string()))?;
+    print(&(text + "\n"))?;
+    Ok(0)
 }
 
 fn shown(global: &Global, text: &str) -> u8 {

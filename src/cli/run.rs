@@ -2,14 +2,17 @@
 
 use std::fs::File;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use minirun::background::{self, Background};
+use minirun::container::{self, Request};
 use minirun::{Child, Command, Error, Signals, Stdio};
 
 use super::CarryOut;
+use super::bundle::BundleOptions;
 use super::files::{PidFile, ResultFile};
 use super::global::Global;
 use super::settings::Settings;
+use super::target::{Asked, Here, Target};
 
 /// Run a command in a new container, or a bundle as one
 #[derive(Debug, Parser)]
@@ -28,7 +31,29 @@ pub struct Run {
 
     #[command(flatten)]
     settings: Option<Settings>,
+    #[command(flatten)]
+    watching: Option<Watching>,
 
+    /// Run in the background; without a bundle, print the container's name
+    #[arg(short, long, conflicts_with_all = ["tty", "explain"], help_heading = "Command")]
+    detach: bool,
+    /// Write the pid of the container's first process
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pid_file: Option<String>,
+
+    #[command(flatten)]
+    bundle: Option<BundleOptions>,
+    /// Keep the container's state when it has ended, for `delete`
+    #[arg(long, help_heading = "Bundle")]
+    keep: bool,
+    /// Callers say so; minirun never is one
+    #[arg(long, hide = true)]
+    no_subreaper: bool,
+}
+
+/// What a command in a root filesystem can have, and a bundle can't.
+#[derive(Debug, Default, Args)]
+struct Watching {
     /// Narrate every step on standard error
     #[arg(long, help_heading = "Watching")]
     explain: bool,
@@ -38,13 +63,6 @@ pub struct Run {
     /// Write what the container used, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Watching")]
     report: Option<String>,
-    /// Write the pid of the container's first process
-    #[arg(long, value_name = "FILE", help_heading = "Watching")]
-    pid_file: Option<String>,
-
-    /// Run in the background; without a bundle, print the container's name
-    #[arg(short, long, conflicts_with_all = ["tty", "explain"], help_heading = "Command")]
-    detach: bool,
     /// Read standard input from a file
     #[arg(long, value_name = "FILE", conflicts_with = "tty", help_heading = "Command")]
     stdin: Option<String>,
@@ -57,20 +75,55 @@ pub struct Run {
 }
 
 impl CarryOut for Run {
-    fn carry_out(&self, _: &Global) -> Result<u8, Error> {
-        let default = Settings::default();
-        let settings = self.settings.as_ref().unwrap_or(&default);
-        let redirected = self.detach || self.stdin.is_some() || self.stdout.is_some();
-        let mut command = settings.command(&self.target, &self.command, redirected)?;
-        command.explain(self.explain);
-        self.redirect(&mut command)?;
+    fn carry_out(&self, global: &Global) -> Result<u8, Error> {
+        let default = BundleOptions::default();
+        let bundle = self.bundle.as_ref().unwrap_or(&default);
+        let asked = Asked {
+            bundle: (self.bundle.is_some() || self.keep).then(|| bundle.directory()),
+            shaped: !self.command.is_empty() || self.settings.is_some() || self.watching.is_some(),
+        };
+        match Target::decide(&self.target, asked, Here::look(&self.target))? {
+            Target::Rootfs(rootfs) => self.command_in(rootfs),
+            Target::Bundle(id) => {
+                let request = Request {
+                    pid_file: self.pid_file.as_ref().map(Into::into),
+                    keep: self.keep,
+                    ..bundle.request(id)
+                };
+                let ran = run_bundle(&request, self.detach, global);
+                Ok(ran.unwrap_or_else(|error| super::fail_as_oci(global, &error)))
+            }
+        }
+    }
+}
+
+/// As engines run one: errors of the runtime are status 1.
+fn run_bundle(request: &Request, detach: bool, global: &Global) -> Result<u8, Error> {
+    global.refuse_systemd()?;
+    let store = global.store()?;
+    if detach {
+        container::run_detached(&store, request)?;
+        return Ok(0);
+    }
+    container::run(&store, request, &Signals::collect()?)
+}
+
+impl Run {
+    fn command_in(&self, rootfs: &str) -> Result<u8, Error> {
+        let (settings, watching) = (Settings::default(), Watching::default());
+        let settings = self.settings.as_ref().unwrap_or(&settings);
+        let watching = self.watching.as_ref().unwrap_or(&watching);
+        let redirected = self.detach || watching.stdin.is_some() || watching.stdout.is_some();
+        let mut command = settings.command(rootfs, &self.command, redirected)?;
+        command.explain(watching.explain);
+        watching.redirect(&mut command, self.detach)?;
         // What can't be written should be known before anything runs.
-        let trace = self.trace.as_deref().map(|path| ResultFile::create(path, "--trace"));
-        let report = self.report.as_deref().map(|path| ResultFile::create(path, "--report"));
+        let trace = watching.trace.as_deref().map(|path| ResultFile::create(path, "--trace"));
+        let report = watching.report.as_deref().map(|path| ResultFile::create(path, "--report"));
         let (trace, report) = (trace.transpose()?, report.transpose()?);
         let pid_file = self.pid_file.as_deref().map(PidFile::create).transpose()?;
         if self.detach {
-            return self.detached(&command, pid_file, trace, report);
+            return detached(&command, pid_file, trace, report);
         }
         let signals = Signals::collect()?;
         let mut child = start(&command, pid_file, trace.as_ref())?;
@@ -82,43 +135,42 @@ impl CarryOut for Run {
     }
 }
 
-impl Run {
-    /// The runtime goes into the background with all its duties, so timeouts, reports and
-    /// the removal of cgroups hold there too.
-    fn detached(
-        &self,
-        command: &Command,
-        pid_file: Option<PidFile>,
-        trace: Option<ResultFile>,
-        report: Option<ResultFile>,
-    ) -> Result<u8, Error> {
-        let caller = match background::enter()? {
-            Background::Caller(status) => {
-                // The files are the other process's to fill or to remove.
-                std::mem::forget((pid_file, trace, report));
-                return Ok(status);
-            }
-            Background::Runtime(caller) => caller,
-        };
-        let signals = Signals::collect()?;
-        match start(command, pid_file, trace.as_ref()) {
-            Ok(mut child) => {
-                super::print(&format!("{}\n", child.name()))?;
-                background::release_stdio(&[0, 1, 2])?;
-                caller.tell(0);
-                finish(&mut child, &signals, report)
-            }
-            Err(error) => {
-                let status = error.exit_code();
-                eprintln!("minirun: {error}");
-                drop((trace, report));
-                caller.tell(status);
-                Ok(status)
-            }
+/// The runtime goes into the background with all its duties, so timeouts, reports and
+/// the removal of cgroups hold there too.
+fn detached(
+    command: &Command,
+    pid_file: Option<PidFile>,
+    trace: Option<ResultFile>,
+    report: Option<ResultFile>,
+) -> Result<u8, Error> {
+    let caller = match background::enter()? {
+        Background::Caller(status) => {
+            // The files are the other process's to fill or to remove.
+            std::mem::forget((pid_file, trace, report));
+            return Ok(status);
+        }
+        Background::Runtime(caller) => caller,
+    };
+    let signals = Signals::collect()?;
+    match start(command, pid_file, trace.as_ref()) {
+        Ok(mut child) => {
+            super::print(&format!("{}\n", child.name()))?;
+            background::release_stdio(&[0, 1, 2])?;
+            caller.tell(0);
+            finish(&mut child, &signals, report)
+        }
+        Err(error) => {
+            let status = error.exit_code();
+            eprintln!("minirun: {error}");
+            drop((trace, report));
+            caller.tell(status);
+            Ok(status)
         }
     }
+}
 
-    fn redirect(&self, command: &mut Command) -> Result<(), Error> {
+impl Watching {
+    fn redirect(&self, command: &mut Command, detach: bool) -> Result<(), Error> {
         let failed = |option: &str, path: &str, error: std::io::Error| {
             Error::io(format!("open {path}"), &error).at(option)
         };
@@ -128,17 +180,17 @@ impl Run {
         };
         if let Some(path) = &self.stdin {
             command.stdin(File::open(path).map_err(|error| failed("--stdin", path, error))?);
-        } else if self.detach {
+        } else if detach {
             command.stdin(Stdio::Null);
         }
         if let Some(path) = &self.stdout {
             command.stdout(append("--stdout", path)?);
-        } else if self.detach {
+        } else if detach {
             command.stdout(Stdio::Null);
         }
         if let Some(path) = &self.stderr {
             command.stderr(append("--stderr", path)?);
-        } else if self.detach {
+        } else if detach {
             command.stderr(Stdio::Null);
         }
         Ok(())

@@ -7,16 +7,25 @@ use minirun::{Capability, PosixRlimitType};
 
 /// `UID[:GID]`; the gid is 0 when it isn't given, as with `docker run`.
 pub fn user(text: &str) -> Result<(u32, u32), String> {
-    let id = |text: &str| {
-        // str::parse takes a leading plus.
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // The last id means "no change" to the kernel (setresuid(2)).
-        text.parse::<u32>().ok().filter(|id| digits && *id != u32::MAX).ok_or_else(|| {
-            format!("{text:?} is not a number from 0 to 4294967294; names aren't looked up")
-        })
-    };
-    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
-    Ok((id(uid)?, id(gid)?))
+    user_and_group(text).map(|(uid, gid)| (uid, gid.unwrap_or(0)))
+}
+
+/// `UID[:GID]`, where the group can be left as it is.
+pub fn user_and_group(text: &str) -> Result<(u32, Option<u32>), String> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((id(uid)?, Some(id(gid)?))),
+        None => Ok((id(text)?, None)),
+    }
+}
+
+/// A user's or a group's number.
+pub fn id(text: &str) -> Result<u32, String> {
+    // str::parse takes a leading plus.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // The last id means "no change" to the kernel (setresuid(2)).
+    text.parse::<u32>().ok().filter(|id| digits && *id != u32::MAX).ok_or_else(|| {
+        format!("{text:?} is not a number from 0 to 4294967294; names aren't looked up")
+    })
 }
 
 /// `1.5s`, `200ms`, `2m`, `1h`, or a plain number of seconds.
@@ -47,6 +56,29 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     let number = if shift == 0 { lower } else { &lower[..lower.len() - 1] };
     let bytes = plain_number(number).ok_or_else(wrong)? * (1u64 << shift) as f64;
     if bytes < i64::MAX as f64 { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+/// A signal by number, or by name with or without SIG; real-time ones as programs of the
+/// GNU C library count them (signal(7)), whatever library this program was built with.
+pub fn signal(text: &str) -> Result<i32, String> {
+    const REALTIME: std::ops::RangeInclusive<i32> = 34..=64;
+    let wrong = || format!("unknown signal {text:?}; such as KILL, SIGKILL, 9 or RTMIN+3");
+    if let Ok(number) = text.parse::<i32>() {
+        return (0..=64).contains(&number).then_some(number).ok_or_else(wrong);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let (base, offset) = match name.get(..5) {
+        Some("RTMIN") => (*REALTIME.start(), &name[5..]),
+        Some("RTMAX") => (*REALTIME.end(), &name[5..]),
+        _ => {
+            let known = format!("SIG{name}").parse::<nix::sys::signal::Signal>();
+            return known.map(|signal| signal as i32).map_err(|_| wrong());
+        }
+    };
+    let offset = if offset.is_empty() { Ok(0) } else { offset.parse::<i32>() };
+    let number = offset.ok().and_then(|offset| base.checked_add(offset));
+    number.filter(|number| REALTIME.contains(number)).ok_or_else(wrong)
 }
 
 /// A number of processors, such as 0.5.
@@ -224,5 +256,32 @@ mod tests {
         for bad in ["nofile", "nofile=", "nofile=2:1", "files=1", "nofile=a"] {
             assert!(ulimit(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn signals_come_by_number_and_by_name() {
+        for (text, number) in [
+            ("9", 9),
+            ("0", 0),
+            ("64", 64),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("rtmax-1", 63),
+        ] {
+            assert_eq!(signal(text), Ok(number), "{text}");
+        }
+        for bad in ["", "SIG", "65", "-9", "NOPE", "RTMIN-1", "RTMAX+1", "RTMIN+x", "9x"] {
+            assert!(signal(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_can_be_left_as_it_is() {
+        assert_eq!(user_and_group("5"), Ok((5, None)));
+        assert_eq!(user_and_group("5:6"), Ok((5, Some(6))));
+        assert!(user_and_group("1x").is_err() && user_and_group("abc").is_err());
     }
 }

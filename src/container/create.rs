@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::exit_code;
 use crate::launch::{self, Caller, Running};
-use crate::oci;
+use crate::oci::{self, annotations};
 use crate::plan::{Lifecycle, Options, Plan};
 use crate::sys;
 
@@ -37,6 +37,8 @@ pub struct Request {
     pub pid_file: Option<PathBuf>,
     /// A socket that gets the master of its pty.
     pub console_socket: Option<PathBuf>,
+    /// A socket that gets a pidfd of its first process.
+    pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on its program keeps.
     pub preserve_fds: u32,
     /// Change the root by MS_MOVE and chroot(2) instead of pivot_root(2).
@@ -106,8 +108,11 @@ fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Laun
     let config = oci::bundle::read(&bundle)?;
     let spec = oci::bundle::interpret(&config, &bundle)?;
     let console = connect_console(request, &spec, lifecycle)?;
+    let pidfd_socket = connect(request.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let options = Options {
         name: request.id.clone(),
+        init: annotations::is_set(&spec, annotations::INIT)?,
+        ephemeral: annotations::is_set(&spec, annotations::EPHEMERAL)?,
         lifecycle,
         oci: true,
         state_dir: Some(store.root().join(&request.id)),
@@ -124,7 +129,7 @@ fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Laun
         .save_config(&config)
         .and_then(|()| dir.save(&record))
         .and_then(|()| carry_out(&dir, &mut record, &plan))
-        .and_then(|running| finish(&dir, &record, running, request, console));
+        .and_then(|running| finish(&dir, &record, running, request, [console, pidfd_socket]));
     match made {
         Ok(mut running) => {
             record.is_created = true;
@@ -168,11 +173,17 @@ fn finish(
     record: &Record,
     running: Running,
     request: &Request,
-    console: Option<OwnedFd>,
+    [console, pidfd_socket]: [Option<OwnedFd>; 2],
 ) -> Result<Running> {
     if let (Some(socket), Some(master)) = (&console, &running.console) {
         sys::message::send(socket.as_fd(), b'c', Some(master.as_fd())).map_err(|errno| {
             Error::system("send the master of the pty", errno).at("--console-socket")
+        })?;
+    }
+    if let Some(socket) = &pidfd_socket {
+        let pidfd = running.init.pidfd.as_fd();
+        sys::message::send(socket.as_fd(), b'p', Some(pidfd)).map_err(|errno| {
+            Error::system("send a pidfd of the container", errno).at("--pidfd-socket")
         })?;
     }
     dir.save(&Record { is_created: true, ..record.clone() })?;
@@ -235,13 +246,16 @@ fn connect_console(
             let reason = "cannot use console socket if minirun will not detach or allocate tty";
             Err(Error::said("make a terminal", reason).at("--console-socket"))
         }
-        Some(path) => {
-            let connected = std::os::unix::net::UnixStream::connect(path).map_err(|error| {
-                Error::io(format!("connect to {}", path.display()), &error).at("--console-socket")
-            })?;
-            Ok(Some(connected.into()))
-        }
+        Some(path) => connect(Some(path), "--console-socket"),
     }
+}
+
+fn connect(path: Option<&Path>, option: &str) -> Result<Option<OwnedFd>> {
+    let connected = path.map(|path| {
+        std::os::unix::net::UnixStream::connect(path)
+            .map_err(|error| Error::io(format!("connect to {}", path.display()), &error).at(option))
+    });
+    Ok(connected.transpose()?.map(OwnedFd::from))
 }
 
 /// Writes a pid whole or not at all: a reader never sees half a number.

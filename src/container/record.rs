@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::InitProcess;
 use crate::cgroup::Dir;
+use crate::oci::annotations;
 
 /// `state.json`. Written before anything is made that would have to be removed, so that
 /// all of it can be found again whenever the creator is killed.
@@ -39,6 +40,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whether the first process is minirun's init, which executes nothing itself.
+    pub(crate) fn has_init(&self) -> bool {
+        self.annotations.get(annotations::INIT).is_some_and(|value| value == "true")
+    }
+
     pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Record> {
         serde_json::from_slice(text)
     }

@@ -11,6 +11,7 @@ use super::record::Record;
 use super::store::StateDir;
 use crate::cgroup::Tree;
 use crate::error::Result;
+use crate::launch::hand_over;
 
 /// What a container does (runtime-spec, "State").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +90,12 @@ impl Look {
             Some(init) => init.running()?,
             None => None,
         };
-        // Until it is started, it is a copy of the minirun that created it.
-        let executed = init.as_ref().is_some_and(Present::has_executed);
+        // Until it is started, it is a copy of the minirun that created it. That an init
+        // stays; there the socket tells, which `start` removes.
+        let executed = match record.has_init() {
+            true => record.is_created && !dir.path().join(hand_over::SOCKET).exists(),
+            false => init.as_ref().is_some_and(Present::has_executed),
+        };
         let status = match &init {
             _ if !record.is_created && !executed && (init.is_some() || dir.is_locked()) => {
                 Status::Creating

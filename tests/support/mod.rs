@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -194,4 +195,41 @@ fn processes() -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The descriptor that comes with the next message (SCM_RIGHTS).
+pub fn receive_fd(socket: RawFd) -> OwnedFd {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+    let (mut bytes, mut control) = ([0; 4096], nix::cmsg_space!(RawFd));
+    let mut buffers = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<UnixAddr>(socket, &mut buffers, Some(&mut control), flags);
+    let fds = message.expect("a message").cmsgs().expect("control messages").find_map(|control| {
+        match control {
+            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+            _ => None,
+        }
+    });
+    let fd = fds.expect("a descriptor");
+    // SAFETY: the kernel has just made it for this process, and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Reads until this has come, to the end, or for ten seconds; gives all that was read.
+pub fn read_until(file: &mut (impl Read + AsFd), word: &str) -> String {
+    use nix::poll::{PollFd, PollFlags, poll};
+    let mut read = String::new();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !read.contains(word) && Instant::now() < patience {
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+        if matches!(poll(&mut fds, 100u16), Ok(1..)) {
+            let mut bytes = [0; 4096];
+            match file.read(&mut bytes) {
+                // A pty without a writer gives EIO.
+                Ok(0) | Err(_) => break,
+                Ok(count) => read.push_str(&String::from_utf8_lossy(&bytes[..count])),
+            }
+        }
+    }
+    read
 }

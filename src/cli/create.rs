@@ -1,0 +1,32 @@
+//! `minirun create`: a container of a bundle, ready to be started.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use minirun::Error;
+use minirun::container::{self, Request};
+
+use super::CarryOut;
+use super::bundle::BundleOptions;
+use super::global::Global;
+
+/// Make a container of a bundle; `start` runs its program
+#[derive(Debug, Parser)]
+pub struct Create {
+    /// Name for the container: letters, digits and any of _+-.
+    id: String,
+    /// Write the pid of the container's first process
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    #[command(flatten)]
+    bundle: BundleOptions,
+}
+
+impl CarryOut for Create {
+    fn carry_out(&self, global: &Global) -> Result<u8, Error> {
+        global.refuse_systemd()?;
+        let request = Request { pid_file: self.pid_file.clone(), ..self.bundle.request(&self.id) };
+        container::create(&global.store()?, &request)?;
+        Ok(0)
+    }
+}

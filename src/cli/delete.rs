@@ -1,0 +1,25 @@
+//! `minirun delete`: a container and all that belongs to it go.
+
+use clap::Parser;
+use minirun::Error;
+use minirun::container;
+
+use super::CarryOut;
+use super::global::Global;
+
+/// Remove a container that has stopped, with its cgroup and its state
+#[derive(Debug, Parser)]
+pub struct Delete {
+    /// Kill it first if it still runs; that there is none is no error then
+    #[arg(short, long)]
+    force: bool,
+    /// The container
+    id: String,
+}
+
+impl CarryOut for Delete {
+    fn carry_out(&self, global: &Global) -> Result<u8, Error> {
+        container::delete(&global.store()?, &self.id, self.force)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,29 @@
+//! `minirun kill`: a signal for a container.
+
+use clap::Parser;
+use minirun::Error;
+use minirun::container;
+
+use super::CarryOut;
+use super::global::Global;
+use super::values;
+
+/// Send a signal to a container's first process
+#[derive(Debug, Parser)]
+pub struct Kill {
+    /// Send it to all processes of the container
+    #[arg(short, long)]
+    all: bool,
+    /// The container
+    id: String,
+    /// Name or number, such as KILL, SIGKILL, 9 or RTMIN+3
+    #[arg(default_value = "TERM", value_parser = values::signal)]
+    signal: i32,
+}
+
+impl CarryOut for Kill {
+    fn carry_out(&self, global: &Global) -> Result<u8, Error> {
+        container::kill(&global.store()?, &self.id, self.signal, self.all)?;
+        Ok(0)
+    }
+}

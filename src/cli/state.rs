@@ -1,0 +1,22 @@
+//! `minirun state`: what a container does now.
+
+use clap::Parser;
+use minirun::Error;
+use minirun::container;
+
+use super::CarryOut;
+use super::global::Global;
+
+/// Print a container's state, as JSON
+#[derive(Debug, Parser)]
+pub struct State {
+    /// The container
+    id: String,
+}
+
+impl CarryOut for State {
+    fn carry_out(&self, global: &Global) -> Result<u8, Error> {
+        let state = container::state(&global.store()?, &self.id)?;
+        super::print_json(&state)
+    }
+}

@@ -1,0 +1,38 @@
+//! Tables for people, JSON for programs.
+
+use clap::ValueEnum;
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+/// Columns as wide as their widest cell and three spaces, twelve at least, as runc has them.
+pub fn render<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let widest = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([header[column].len()]).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(|column| (widest(column) + 3).max(12));
+    let line = |cells: [&str; N]| -> String {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", padded.collect::<String>().trim_end())
+    };
+    let rows = rows.iter().map(|row| line(std::array::from_fn(|column| row[column].as_str())));
+    line(header) + &rows.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a-rather-long-id".to_owned(), "1".to_owned()], ["b".into(), "22".into()]];
+        let text = render(["ID", "PID"], &rows);
+        assert_eq!(text, "ID                 PID\na-rather-long-id   1\nb                  22\n");
+        assert_eq!(render(["ID", "PID"], &[]), "ID          PID\n");
+    }
+}

@@ -1,0 +1,367 @@
+//! The verbs of an OCI runtime as engines call them: arguments, formats, messages and
+//! statuses. What the verbs do is tested in `oci_lifecycle.rs`.
+
+mod support;
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{TempDir, minirun, rootfs, said, stderr};
+
+/// A bundle and a store of a test's own. Every container in it is deleted at the end.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    /// With a bundle that runs this script, for whoever runs the test.
+    fn new(name: &str, options: &[&str], script: &str) -> Place {
+        let place = Place { dir: TempDir::new(name) };
+        let mut command = minirun(&["spec", "--no-tty", "--no-init", "--bundle"]);
+        command.arg(place.dir.path()).args(options).arg(rootfs());
+        let output = command.args(["/bin/sh", "-c", script]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        place
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.dir.file("config.json");
+        let mut config = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        change(&mut config);
+        fs::write(&file, config.to_string()).unwrap();
+    }
+
+    /// Ids become names of cgroups, so those of tests mustn't meet.
+    fn id(&self, id: &str) -> String {
+        format!("{}-{id}", self.dir.path().file_name().unwrap().to_str().unwrap())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = minirun(&["--root", &self.dir.file("state")]);
+        command.args(args).current_dir(self.dir.path());
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        // Through files, since a container that goes on would keep a pipe open.
+        let (out, err) = (self.dir.file("out"), self.dir.file("err"));
+        let mut command = self.command(args);
+        command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
+        let status = command.status().unwrap();
+        Output { status, stdout: fs::read(out).unwrap(), stderr: fs::read(err).unwrap() }
+    }
+
+    fn succeeds(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        assert!(output.status.success(), "{args:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Fails with 1, one line on standard error that begins as ours do; gives that line.
+    fn fails(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", said(&output));
+        let text = stderr(&output);
+        assert!(text.starts_with("minirun: error: ") && text.lines().count() == 1, "{text}");
+        text
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.succeeds(args)).unwrap()
+    }
+
+    fn wait_for(&self, id: &str, status: &str) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while self.json(&["state", id])["status"] != status {
+            assert!(Instant::now() < patience, "{id} isn't {status}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let listed = self.output(&["list", "--quiet"]).stdout;
+        for id in String::from_utf8_lossy(&listed).lines() {
+            self.output(&["delete", "--force", id]);
+        }
+    }
+}
+
+#[test]
+fn a_container_passes_through_its_states() {
+    let place = Place::new("states", &[], "exec sleep 60");
+    let id = place.id("one");
+    let pid_file = place.dir.file("pid");
+    assert_eq!(place.succeeds(&["create", "--pid-file", &pid_file, &id]), "");
+    let state = place.json(&["state", &id]);
+    assert_eq!((&state["id"], &state["status"]), (&id.as_str().into(), &"created".into()));
+    assert_eq!(state["ociVersion"], "1.3.0");
+    assert_eq!(state["bundle"], place.dir.path().to_str().unwrap());
+    assert_eq!(state["rootfs"], rootfs().to_str().unwrap());
+    assert_eq!(state["pid"].to_string(), fs::read_to_string(&pid_file).unwrap());
+    assert!(state["created"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(place.succeeds(&["start", &id]), "");
+    assert_eq!(place.json(&["state", &id])["status"], "running");
+    assert!(place.fails(&["delete", &id]).contains("cannot delete container"));
+    place.succeeds(&["kill", &id, "KILL"]);
+    place.wait_for(&id, "stopped");
+    assert_eq!(place.json(&["state", &id])["pid"], 0);
+    assert_eq!(place.succeeds(&["delete", &id]), "");
+    assert!(place.fails(&["state", &id]).contains("does not exist"));
+}
+
+#[test]
+fn lists_are_tables_json_or_ids() {
+    let place = Place::new("list", &[], "exec sleep 60");
+    assert_eq!(place.json(&["list", "--format", "json"]), serde_json::json!([]));
+    assert_eq!(place.succeeds(&["list", "-q"]), "");
+    let id = place.id("one");
+    place.succeeds(&["create", &id]);
+    assert_eq!(place.succeeds(&["list", "-q"]), format!("{id}\n"));
+    let all = place.json(&["list", "-f", "json"]);
+    assert_eq!(all.as_array().unwrap().len(), 1);
+    assert_eq!(all[0], place.json(&["state", &id]));
+    let table = place.succeeds(&["list"]);
+    let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!((lines[1][0], lines[1][2], lines.len()), (id.as_str(), "created", 2));
+    let output = place.output(&["list", "--format", "xml"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[test]
+fn unknown_containers_are_named_as_callers_expect() {
+    let place = Place::new("unknown", &[], "true");
+    for verb in [&["state"][..], &["start"], &["kill"], &["delete"]] {
+        let text = place.fails(&[verb, &["nobody"]].concat());
+        assert!(text.contains("container does not exist"), "{verb:?}: {text}");
+    }
+    assert_eq!(place.output(&["delete", "--force", "nobody"]).stderr, b"");
+    assert!(place.fails(&["state", "no/body"]).contains("(ID): invalid id format"));
+}
+
+#[test]
+fn signals_go_by_name_and_number() {
+    let script = "trap 'exit 7' TERM; trap 'exit 8' USR1; while :; do sleep 0.02; done";
+    let place = Place::new("signals", &[], script);
+    for signal in [&[][..], &["SIGUSR1"], &["usr1"], &["10"], &["KILL"]] {
+        let id = place.id("one");
+        place.succeeds(&["create", &id]);
+        place.succeeds(&["start", &id]);
+        // The shell needs a moment to set its traps; without them PID 1 ignores the signal.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while place.json(&["state", &id])["status"] != "stopped" {
+            assert!(Instant::now() < patience, "{signal:?} didn't end it");
+            let output = place.output(&[&["kill", &id], signal].concat());
+            let gone = stderr(&output).contains("container not running");
+            assert!(output.status.success() || gone, "{}", said(&output));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(place.fails(&["kill", &id]).contains("container not running"));
+        place.succeeds(&["delete", &id]);
+    }
+    let output = place.output(&["kill", "x", "SIGNONSENSE"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("unknown signal"), "{}", said(&output));
+}
+
+#[test]
+fn a_bundle_in_the_foreground_gives_its_status_and_is_gone() {
+    let place = Place::new("run", &[], "echo out; echo err >&2; exit 7");
+    let id = place.id("one");
+    let bundle = place.dir.path().to_str().unwrap();
+    for args in [&["run", &id][..], &["run", "--bundle", bundle, &id], &["run", "-b", ".", &id]] {
+        let output = place.output(args);
+        assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+    }
+    assert_eq!(place.succeeds(&["list", "-q"]), "");
+    assert_eq!(place.output(&["run", "--keep", &id]).status.code(), Some(7));
+    assert_eq!(place.json(&["state", &id])["status"], "stopped");
+}
+
+#[test]
+fn a_bundle_in_the_background_goes_on() {
+    let place = Place::new("detach", &[], "exec sleep 60");
+    let id = place.id("one");
+    let pid_file = place.dir.file("pid");
+    assert_eq!(place.succeeds(&["run", "-d", "--pid-file", &pid_file, &id]), "");
+    let state = place.json(&["state", &id]);
+    assert_eq!(state["status"], "running");
+    assert_eq!(state["pid"].to_string(), fs::read_to_string(pid_file).unwrap());
+    assert!(place.fails(&["run", "-d", &id]).contains("already exists"));
+}
+
+#[test]
+fn a_word_that_could_mean_two_things_is_refused() {
+    let place = Place::new("doubt", &[], "true");
+    let run = |args: &[&str]| place.output(args);
+    fs::create_dir(place.dir.path().join("box")).unwrap();
+    for (args, words) in [
+        (&["run", "box"][..], &["say ./box", "--bundle . box"][..]),
+        (&["run", "-b", ".", "./box"], &["the id of a container has no slash"]),
+        (&["run", "-b", ".", "box", "true"], &["config.json says what to run"]),
+        (&["run", "--keep", "--memory", "1m", "box"], &["config.json says what to run"]),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(125), "{args:?}: {}", said(&output));
+        let text = stderr(&output);
+        assert!(words.iter().all(|word| text.contains(word)), "{args:?}: {text}");
+    }
+    fs::remove_file(place.dir.file("config.json")).unwrap();
+    assert!(stderr(&run(&["run", "other"])).contains("name a root filesystem by its path"));
+    let output = run(&["run", "box", "true"]);
+    assert!(stderr(&output).contains("execute true in the container"), "{}", said(&output));
+}
+
+#[test]
+fn what_is_wrong_with_a_bundle_is_named_and_nothing_is_left() {
+    let place = Place::new("wrong", &[], "true");
+    let id = place.id("one");
+    place.change(|config| config["process"]["args"] = serde_json::json!(["/nosuch"]));
+    for verb in ["create", "run"] {
+        let text = place.fails(&[verb, &id]);
+        assert!(text.contains("(process.args") && text.contains("no such file or directory"));
+    }
+    place.change(|config| config["process"]["cwd"] = 7.into());
+    assert!(place.fails(&["create", &id]).contains("(process.cwd)"));
+    let text = place.fails(&["create", "--bundle", "/nowhere", &id]);
+    assert!(text.contains("/nowhere/config.json") && text.contains("ENOENT"), "{text}");
+    assert_eq!(place.succeeds(&["list", "-q"]), "");
+}
+
+#[test]
+fn what_systemd_should_do_is_refused_only_where_it_matters() {
+    let place = Place::new("systemd", &[], "exec sleep 60");
+    let id = place.id("one");
+    for verb in [&["create"][..], &["run"], &["run", "-d"]] {
+        let text = place.fails(&[&["--systemd-cgroup"], verb, &[&id]].concat());
+        assert!(text.contains("(--systemd-cgroup)") && text.contains("cgroupfs"), "{text}");
+    }
+    place.succeeds(&["create", &id]);
+    for verb in [&["state"][..], &["start"], &["kill"], &["delete", "--force"]] {
+        place.succeeds(&[&["--systemd-cgroup"], verb, &[&id]].concat());
+    }
+}
+
+#[test]
+fn a_terminal_of_a_detached_container_goes_to_the_socket() {
+    let place = Place::new("console", &["--tty"], "tty; stty size; exec sleep 60");
+    place.change(|config| {
+        config["process"]["terminal"] = true.into();
+        config["process"]["consoleSize"] = serde_json::json!({"height": 33, "width": 77});
+    });
+    let id = place.id("one");
+    let refused = place.fails(&["create", &id]);
+    assert!(refused.contains("console socket"), "{refused}");
+    let path = place.dir.file("console.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    place.succeeds(&["create", "--console-socket", &path, &id]);
+    let (connection, _) = listener.accept().unwrap();
+    let mut master = fs::File::from(support::receive_fd(connection.as_raw_fd()));
+    place.succeeds(&["start", &id]);
+    let told = support::read_until(&mut master, "77");
+    assert!(told.contains("/dev/") && told.contains("33 77"), "{told:?}");
+}
+
+#[test]
+fn a_pidfd_goes_to_its_socket() {
+    let place = Place::new("pidfd", &[], "exec sleep 60");
+    let (id, path) = (place.id("one"), place.dir.file("pidfd.sock"));
+    let listener = UnixListener::bind(&path).unwrap();
+    place.succeeds(&["create", "--pidfd-socket", &path, &id]);
+    let (connection, _) = listener.accept().unwrap();
+    let pidfd = support::receive_fd(connection.as_raw_fd());
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    let pid = place.json(&["state", &id])["pid"].to_string();
+    assert!(info.lines().any(|line| line == format!("Pid:\t{pid}")), "{info}");
+}
+
+#[test]
+fn descriptors_are_kept_where_asked_for() {
+    let place = Place::new("fds", &[], "ls /proc/self/fd | wc -l; cat <&3");
+    let (id, file) = (place.id("one"), place.dir.file("kept"));
+    fs::write(&file, "kept\n").unwrap();
+    let run = |options: &str| -> Output {
+        let binary = support::binary();
+        let script = format!(
+            "exec 3<{file} 4<{file}; exec {} --root {} run {options} -b {} {id}",
+            binary.display(),
+            place.dir.file("state"),
+            place.dir.path().display()
+        );
+        Command::new("sh").args(["-c", &script]).output().unwrap()
+    };
+    let output = run("--preserve-fds 1");
+    // 0, 1, 2, 3 and the directory that ls reads.
+    assert_eq!(output.stdout, b"5\nkept\n", "{}", said(&output));
+    assert_eq!(run("").stdout, b"4\n");
+}
+
+#[test]
+fn errors_of_engines_verbs_are_the_last_line_of_the_log() {
+    let place = Place::new("log", &[], "true");
+    let log = place.dir.file("log");
+    for args in [&["state", "nobody"][..], &["create", "--bundle", "/nowhere", "x"]] {
+        place.fails(&[&["--log", &log, "--log-format", "json"], args].concat());
+        let text = fs::read_to_string(&log).unwrap();
+        let entry: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(entry["level"], "error");
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn an_init_and_a_throw_away_layer_travel_as_annotations() {
+    let place = Place::new("annotations", &["--ephemeral"], "touch /made; exec sleep 60");
+    place.change(|config| config["annotations"]["io.minirun.init"] = "true".into());
+    let id = place.id("one");
+    place.succeeds(&["create", &id]);
+    assert_eq!(place.json(&["state", &id])["status"], "created");
+    place.succeeds(&["start", &id]);
+    let state = place.json(&["state", &id]);
+    assert_eq!(state["status"], "running");
+    let name = fs::read_to_string(format!("/proc/{}/comm", state["pid"])).unwrap();
+    assert_eq!(name, "minirun-init\n");
+    assert!(!rootfs().join("made").exists());
+}
+
+#[test]
+fn wrong_usage_is_1_and_says_what_is_right() {
+    let place = Place::new("usage", &[], "true");
+    for args in [&["create"][..], &["state"], &["kill"], &["delete", "--nonsense", "x"]] {
+        let output = place.output(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", said(&output));
+        assert!(stderr(&output).contains("Usage: minirun "), "{}", said(&output));
+    }
+}
+
+/// Keeps a child from outliving a failed assertion.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_bundle_in_the_foreground_is_signalled_through_its_runtime() {
+    let script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.02; done";
+    let place = Place::new("forward", &[], script);
+    let id = place.id("one");
+    let mut command = place.command(&["run", &id]);
+    let mut child = Reaped(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut out = child.0.stdout.take().unwrap();
+    assert!(support::read_until(&mut out, "ready").contains("ready"));
+    let pid = nix::unistd::Pid::from_raw(child.0.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(5));
+    assert!(support::read_until(&mut out, "caught").contains("caught"));
+}
