@@ -6,6 +6,8 @@ mod oom;
 mod stats;
 mod sweeper;
 mod tree;
+#[allow(dead_code)] // for the verbs
+mod usage;
 
 #[allow(unused_imports)] // for the verbs
 pub(crate) use oom::{OutOfMemory, Seen};

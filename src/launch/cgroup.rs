@@ -181,3 +181,92 @@ fn write_first(choices: &[(std::ffi::CString, String)]) -> io::Result<()> {
 fn write(file: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use oci_spec::runtime::LinuxResources;
+    use serde_json::json;
+
+    use super::*;
+    use crate::host::{CgroupLayout, Host};
+
+    /// A cgroup in the v2 hierarchy of this machine, whichever place that has.
+    struct Made(PathBuf);
+
+    impl Made {
+        fn new(name: &str) -> Option<Made> {
+            let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+                .into_iter()
+                .find(|root| Path::new(root).join("cgroup.procs").exists());
+            if !nix::unistd::geteuid().is_root() || root.is_none() {
+                eprintln!("SKIPPED: {name}: only root can do this, and with cgroup v2");
+                return None;
+            }
+            let dir = Path::new(root?).join(format!("launch-test-{name}-{}", std::process::id()));
+            fs::create_dir_all(&dir).unwrap();
+            Some(Made(dir))
+        }
+
+        /// Whether a shell in it can do this.
+        fn allows(&self, script: &str) -> bool {
+            let script = format!("echo $$ > {}/cgroup.procs && {script}", self.0.display());
+            let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+            output.status.success()
+        }
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            let _ = Tree::new(&[Dir { controllers: String::new(), path: self.0.clone() }]).remove();
+        }
+    }
+
+    fn device_steps(dir: &Path, devices: serde_json::Value) -> Vec<Step> {
+        let mut host = Host::read().unwrap();
+        host.cgroup =
+            CgroupLayout::V2 { own: "/".into(), controllers: Vec::new(), delegated: true };
+        let resources: LinuxResources =
+            serde_json::from_value(json!({ "devices": devices })).unwrap();
+        Plan::update(&resources, &host, &[(String::new(), dir.to_owned())]).unwrap()
+    }
+
+    #[test]
+    fn a_device_filter_holds_and_is_replaced() {
+        let Some(made) = Made::new("filter") else { return };
+        let read_zero = "head -c1 < /dev/zero > /dev/null";
+        let read_kmsg = "true < /dev/kmsg";
+        assert!(made.allows(read_kmsg), "as long as nobody says otherwise");
+        update(&device_steps(&made.0, json!([{ "allow": false, "access": "rwm" }]))).unwrap();
+        assert!(made.allows(read_zero), "one of the defaults");
+        assert!(!made.allows(read_kmsg));
+        let kmsg_too = json!([
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" },
+        ]);
+        update(&device_steps(&made.0, kmsg_too)).unwrap();
+        assert!(made.allows(read_kmsg), "the former filter is gone");
+        assert!(!made.allows("true > /dev/kmsg"), "only reading was allowed");
+    }
+
+    #[test]
+    fn the_first_file_that_exists_is_written() {
+        let Some(made) = Made::new("first") else { return };
+        let file = |name: &str| CString::new(made.0.join(name).as_os_str().as_bytes()).unwrap();
+        let choices = vec![
+            (file("no.such"), "1".to_owned()),
+            (file("cgroup.max.depth"), "7".to_owned()),
+            (file("cgroup.max.descendants"), "8".to_owned()),
+        ];
+        attempt(&Op::WriteFirst { choices }).unwrap();
+        let read = |name: &str| fs::read_to_string(made.0.join(name)).unwrap();
+        assert_eq!(read("cgroup.max.depth").trim(), "7");
+        assert_eq!(read("cgroup.max.descendants").trim(), "max");
+        let missing = vec![(file("no.such"), "1".to_owned())];
+        let error = attempt(&Op::WriteFirst { choices: missing }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

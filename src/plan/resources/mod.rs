@@ -285,3 +285,6 @@ fn full(field: &str) -> String {
 fn max_or(value: i64) -> String {
     if value < 0 { "max".to_owned() } else { value.to_string() }
 }
+
+#[cfg(test)]
+mod tests;
