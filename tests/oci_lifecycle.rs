@@ -92,6 +92,7 @@ fn config(script: &str) -> Value {
         "ociVersion": "1.0.2",
         "root": { "path": rootfs() },
         "mounts": [
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" },
             { "destination": "/proc", "type": "proc", "source": "proc" },
             { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" },
         ],
@@ -195,7 +196,7 @@ fn a_failed_create_leaves_nothing() {
     let Some(place) = Place::new("failing") else { return };
     let changes: [fn(&mut Value); 4] = [
         |config| config["process"]["args"] = json!(["/nosuch"]),
-        |config| config["mounts"][1]["options"] = json!(["nonsense=1"]),
+        |config| config["mounts"][2]["options"] = json!(["nonsense=1"]),
         |config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] }),
         |config| config["hooks"] = json!({ "createContainer": [{ "path": "/nosuch" }] }),
     ];
@@ -212,7 +213,7 @@ fn a_program_that_is_none_is_told_by_start() {
     let Some(place) = Place::new("noexec") else { return };
     let bundle = place.bundle("", |config| {
         config["process"]["args"] = json!(["/tmp/text"]);
-        config["mounts"][1] = json!({
+        config["mounts"][2] = json!({
             "destination": "/tmp", "type": "bind", "source": place.dir.path(), "options": ["bind"],
         });
     });
@@ -311,4 +312,104 @@ fn a_detached_container_goes_on() {
     place.wait_for(&request.id, Status::Stopped);
     container::delete(&place.store, &request.id, false).unwrap();
     place.assert_gone(&request.id);
+}
+
+#[test]
+fn a_container_is_paused_and_goes_on() {
+    let Some(place) = Place::new("pause") else { return };
+    let id = place.create("one", "sleep 1000 & sleep 1000");
+    let error = message(container::resume(&place.store, &id));
+    assert!(error.contains("container not paused"), "{error}");
+    container::start(&place.store, &id).unwrap();
+    container::pause(&place.store, &id).unwrap();
+    assert_eq!(place.status(&id), Status::Paused);
+    let error = message(container::delete(&place.store, &id, false));
+    assert!(error.ends_with("that is not stopped: paused"), "{error}");
+    container::resume(&place.store, &id).unwrap();
+    assert_eq!(place.status(&id), Status::Running);
+    let patience = Instant::now() + Duration::from_secs(10);
+    while container::ps(&place.store, &id).unwrap().len() != 2 {
+        assert!(Instant::now() < patience, "{:?}", container::ps(&place.store, &id));
+    }
+    let init = container::state(&place.store, &id).unwrap().pid;
+    assert!(container::ps(&place.store, &id).unwrap().contains(&init));
+    container::delete(&place.store, &id, true).unwrap();
+    place.assert_gone(&id);
+}
+
+#[test]
+fn a_paused_container_can_be_killed_and_deleted() {
+    let Some(place) = Place::new("frozen") else { return };
+    for (name, force) in [("one", true), ("two", false)] {
+        let id = place.create(name, "sleep 1000");
+        container::start(&place.store, &id).unwrap();
+        container::pause(&place.store, &id).unwrap();
+        if !force {
+            container::kill(&place.store, &id, SIGKILL, false).unwrap();
+            place.wait_for(&id, Status::Stopped);
+        }
+        container::delete(&place.store, &id, force).unwrap();
+        place.assert_gone(&id);
+    }
+}
+
+#[test]
+fn a_limit_is_changed_while_the_container_runs() {
+    let Some(place) = Place::new("update") else { return };
+    let id = place.create("one", "sleep 1000");
+    let pids = |limit| {
+        let mut resources = oci_spec::runtime::LinuxResources::default();
+        let mut pids = oci_spec::runtime::LinuxPids::default();
+        pids.set_limit(limit);
+        resources.set_pids(Some(pids)).set_devices(None);
+        resources
+    };
+    container::update(&place.store, &id, &pids(77)).unwrap();
+    let values: Vec<_> = cgroups(Path::new("/sys/fs/cgroup"), &id, 3)
+        .into_iter()
+        .filter_map(|dir| fs::read_to_string(dir.join("pids.max")).ok())
+        .collect();
+    assert_eq!(values, ["77\n"]);
+    container::kill(&place.store, &id, SIGKILL, false).unwrap();
+    place.wait_for(&id, Status::Stopped);
+    let error = message(container::update(&place.store, &id, &pids(78)));
+    assert!(error.contains("container not running"), "{error}");
+    container::delete(&place.store, &id, false).unwrap();
+}
+
+#[test]
+fn without_a_pid_namespace_every_process_is_killed() {
+    let Some(place) = Place::new("hostpid") else { return };
+    let bundle = place.bundle("sleep 98764 & exit 0", |config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
+        config["mounts"] = json!([{ "destination": "/dev", "type": "tmpfs", "source": "tmpfs" }]);
+    });
+    for force in [true, false] {
+        let request = place.request("one", &bundle);
+        container::create(&place.store, &request).unwrap();
+        container::start(&place.store, &request.id).unwrap();
+        place.wait_for(&request.id, Status::Stopped);
+        assert_eq!(container::ps(&place.store, &request.id).unwrap().len(), 1);
+        if !force {
+            container::kill(&place.store, &request.id, SIGKILL, false).unwrap();
+        }
+        container::delete(&place.store, &request.id, force).unwrap();
+        place.assert_gone(&request.id);
+    }
+}
+
+#[test]
+fn a_cgroup_of_somebody_else_stays() {
+    let Some(place) = Place::new("shared") else { return };
+    let path = format!("/{}", place.id("cgroup"));
+    let bundle = place.bundle("sleep 1000", |config| config["linux"]["cgroupsPath"] = json!(path));
+    let (first, second) = (place.request("one", &bundle), place.request("two", &bundle));
+    container::create(&place.store, &first).unwrap();
+    container::start(&place.store, &first.id).unwrap();
+    let error = message(container::create(&place.store, &second));
+    assert!(error.contains("linux.cgroupsPath"), "{error}");
+    assert_eq!(place.status(&first.id), Status::Running);
+    assert!(!cgroups(Path::new("/sys/fs/cgroup"), &path, 2).is_empty());
+    container::delete(&place.store, &first.id, true).unwrap();
+    place.assert_gone(&first.id);
 }

@@ -43,11 +43,6 @@ impl<'a> Tree<'a> {
         Tree { dirs }
     }
 
-    /// Whether there is anything left of it.
-    pub(crate) fn exists(&self) -> bool {
-        self.dirs.iter().any(|dir| dir.path.is_dir())
-    }
-
     /// The directory that a v1 controller has.
     pub(super) fn v1(&self, controller: &str) -> Option<&'a Path> {
         let has = |dir: &&Dir| dir.controllers.split(',').any(|found| found == controller);

@@ -131,12 +131,8 @@ fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Laun
         .and_then(|()| carry_out(&dir, &mut record, &plan))
         .and_then(|running| finish(&dir, &record, running, request, [console, pidfd_socket]));
     match made {
-        Ok(mut running) => {
+        Ok(running) => {
             record.is_created = true;
-            // From here on the cgroup is delete's to remove.
-            if let Some(sweeper) = running.sweeper.take() {
-                sweeper.release();
-            }
             Ok(Launched { dir, record, running })
         }
         Err(error) => {

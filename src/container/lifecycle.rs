@@ -1,19 +1,21 @@
 //! start, kill, delete: from created to gone.
 
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::PollTimeout;
 use oci_spec::runtime::Spec;
 
-use super::process::Present;
 use super::record::Record;
 use super::status::{self, Look, State, Status, state_of};
 use super::store::{Locked, Store, no_such_container};
-use crate::cgroup::Tree;
 use crate::error::{Error, Result};
 use crate::launch::{hand_over, hook};
 use crate::plan;
 use crate::plan::op::HookStage;
 
-/// How long a killed process may take to end, in milliseconds.
-const PATIENCE: u16 = 10_000;
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A container's state.
 ///
@@ -83,16 +85,20 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let dir = store.find(id)?;
     let record = dir.record()?;
     let Look { status, init } = Look::at(&dir, &record)?;
-    let tree = Tree::new(&record.cgroup);
+    let tree = record.tree();
     let step = || format!("kill container {id}");
     let kills = signal == libc::SIGKILL;
-    if (all || (kills && !record.has_own_pid_namespace)) && tree.exists() {
+    let shares_pids = kills && !record.has_own_pid_namespace;
+    if (all || shares_pids) && !record.cgroup.is_empty() {
+        if !all && init.is_none() && tree.pids()?.is_empty() {
+            return Err(not_running(step()));
+        }
         tree.signal(signal)?;
     } else {
-        match &init {
+        match init {
             Some(init) => match init.signal(signal) {
-                Err(nix::errno::Errno::ESRCH) => return Err(not_running(step())),
-                answer => answer.map_err(|errno| Error::system(step(), errno))?,
+                Err(Errno::ESRCH) => return Err(not_running(step())),
+                sent => sent.map_err(|errno| Error::system(step(), errno))?,
             },
             // Its last processes have ended with it.
             None if all => return Ok(()),
@@ -163,14 +169,13 @@ fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
     store.lock(id)
 }
 
-/// Whose first process was never noted has nobody in its cgroup who'd stay: it may be
-/// another container's, which is why this one couldn't be made.
+/// Whose first process was never noted has nobody in its cgroup who'd stay; somebody there
+/// is another container's, which may be why this one couldn't be made.
 fn remove_cgroup(record: &Record) -> Result<()> {
-    let tree = Tree::new(&record.cgroup);
     match record.init {
-        Some(_) => tree.remove(),
+        Some(_) => record.tree().remove(),
         None => {
-            tree.remove_if_vacant();
+            record.tree().remove_if_vacant();
             Ok(())
         }
     }
@@ -178,26 +183,24 @@ fn remove_cgroup(record: &Record) -> Result<()> {
 
 /// Kills a container's processes and waits until they have ended.
 fn end(record: &Record) -> Result<()> {
-    let tree = Tree::new(&record.cgroup);
     let Some(init) = record.init else {
         return Ok(());
     };
-    let init = init.running()?;
-    if let Some(init) = &init {
+    let tree = record.tree();
+    let failed = |reason: &str| Err(Error::said(format!("kill container {}", record.id), reason));
+    if let Some(init) = init.running()? {
         // It may have ended in this moment.
         let _ = init.signal(libc::SIGKILL);
         if tree.is_frozen() {
+            // A frozen process of cgroup v1 doesn't die.
             tree.thaw()?;
         }
+        if !init.ends_within(PATIENCE.as_millis().try_into().unwrap_or(PollTimeout::MAX)) {
+            return failed("container init still running");
+        }
     }
-    tree.kill()?;
-    match init.filter(|init: &Present| !init.ends_within(PATIENCE.into())) {
-        None => Ok(()),
-        Some(_) => Err(Error::said(
-            format!("kill container {}", record.id),
-            "container init still running",
-        )),
-    }
+    // With a pid namespace, all others have ended with its first process.
+    if record.has_own_pid_namespace { Ok(()) } else { tree.kill() }
 }
 
 fn run_hooks(dir: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {

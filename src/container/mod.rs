@@ -5,6 +5,7 @@
 //! [`Store`], looks at what the kernel says of its first process and its cgroup, and acts
 //! on those. No verb but `create` and `exec` makes a plan.
 
+mod control;
 mod create;
 mod lifecycle;
 mod process;
@@ -12,6 +13,7 @@ mod record;
 mod status;
 mod store;
 
+pub use control::{pause, ps, resume, update};
 pub use create::{Request, create, run, run_detached};
 pub use lifecycle::{delete, kill, list, start, state};
 pub use status::{State, Status};

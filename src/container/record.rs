@@ -8,7 +8,7 @@ use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 
 use super::process::InitProcess;
-use crate::cgroup::Dir;
+use crate::cgroup::{Dir, Tree};
 use crate::oci::annotations;
 
 /// `state.json`. Written before anything is made that would have to be removed, so that
@@ -43,6 +43,10 @@ impl Record {
     /// Whether the first process is minirun's init, which executes nothing itself.
     pub(crate) fn has_init(&self) -> bool {
         self.annotations.get(annotations::INIT).is_some_and(|value| value == "true")
+    }
+
+    pub(crate) fn tree(&self) -> Tree<'_> {
+        Tree::new(&self.cgroup)
     }
 
     pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Record> {

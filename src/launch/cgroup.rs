@@ -26,9 +26,10 @@ pub(crate) fn update(steps: &[Step]) -> Result<()> {
     steps.iter().try_for_each(|step| set(step).map_err(|error| error.at(step.place.as_str())))
 }
 
-/// Starts the process that will remove all that the plan makes. What stands in the way
-/// must be found before: that process would wait for somebody else's container to end.
-pub(super) fn start_sweeper(plan: &Plan) -> Result<Option<Sweeper>> {
+/// Starts the process that will remove all that the plan makes, unless it is written down
+/// for others to remove. What stands in the way must be found before: that process would
+/// wait for somebody else's container to end.
+pub(super) fn start_sweeper(plan: &Plan, is_recorded: bool) -> Result<Option<Sweeper>> {
     let mut dirs = Vec::new();
     for step in &plan.steps {
         if let Op::CreateCgroup { dir, controllers, adopt } = &step.op {
@@ -37,7 +38,7 @@ pub(super) fn start_sweeper(plan: &Plan) -> Result<Option<Sweeper>> {
             dirs.push(dir.clone());
         }
     }
-    if dirs.is_empty() { Ok(None) } else { Sweeper::start(dirs).map(Some) }
+    if dirs.is_empty() || is_recorded { Ok(None) } else { Sweeper::start(dirs).map(Some) }
 }
 
 /// Nobody may be in the cgroup yet: its limits would be changed under them, and they

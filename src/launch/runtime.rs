@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::container::Container;
 use super::{
     CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, cgroup,
-    hand_over, hint, hook, id_mapped, id_maps, intermediate,
+    hand_over, hint, hook, id_maps, intermediate,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -37,10 +37,9 @@ pub(super) struct Runtime<'a> {
     namespaces: Vec<(CloneFlags, OwnedFd)>,
     listener: Option<OwnedFd>,
     states: Option<[File; 2]>,
-    /// What [`Op::OpenTree`] has opened.
-    trees: Vec<OwnedFd>,
     init: Option<Cloned>,
     console: Option<OwnedFd>,
+    is_cgroup_checked: bool,
     sweeper: Option<Sweeper>,
 }
 
@@ -59,9 +58,9 @@ impl<'a> Runtime<'a> {
             namespaces: Vec::new(),
             listener: None,
             states: None,
-            trees: Vec::new(),
             init: None,
             console: None,
+            is_cgroup_checked: false,
             sweeper: None,
         })
     }
@@ -136,11 +135,6 @@ impl<'a> Runtime<'a> {
                     .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op)),
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
-            Op::OpenTree(tree) => {
-                let opened = id_mapped::open(tree).map_err(|e| hint::explain(e, &step.op))?;
-                self.trees.push(opened);
-                Ok(())
-            }
             Op::Narrate => {
                 self.narrate();
                 Ok(())
@@ -152,8 +146,10 @@ impl<'a> Runtime<'a> {
     }
 
     fn set_up_cgroup(&mut self, step: &Step) -> Result<()> {
-        if self.sweeper.is_none() {
-            self.sweeper = cgroup::start_sweeper(self.plan)?;
+        if !self.is_cgroup_checked {
+            self.is_cgroup_checked = true;
+            let is_recorded = self.caller.cloned.is_some();
+            self.sweeper = cgroup::start_sweeper(self.plan, is_recorded)?;
         }
         let outcome = cgroup::set(step);
         if outcome.is_err()
@@ -247,7 +243,6 @@ impl<'a> Runtime<'a> {
             cgroup,
             listener: self.listener.as_ref(),
             states: self.states.as_ref(),
-            trees: &self.trees,
         }
     }
 
@@ -364,7 +359,7 @@ impl<'a> Runtime<'a> {
         if signal == libc::SIGSYS {
             return error.hint(hint::FILTERED);
         }
-        if signal == libc::SIGKILL && self.sweeper.is_some() {
+        if signal == libc::SIGKILL && self.is_cgroup_checked {
             return error.hint("the memory limit (--memory) may be too small to start in");
         }
         error

@@ -94,7 +94,6 @@ impl Dir {
 ///
 /// # Errors
 /// As for a new container, by the field's path.
-#[allow(dead_code)] // for the verbs
 pub(super) fn update(
     resources: &oci_spec::runtime::LinuxResources,
     host: &Host,

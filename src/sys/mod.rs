@@ -9,7 +9,6 @@
 //! This room imports nothing else of this crate.
 
 pub mod bpf;
-pub mod file;
 pub mod identity;
 pub mod keyring;
 pub mod message;

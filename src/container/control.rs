@@ -1,0 +1,85 @@
+//! pause, resume, update, ps: a container's cgroup while it runs.
+
+use oci_spec::runtime::LinuxResources;
+
+use super::lifecycle::not_running;
+use super::status::{Look, Status};
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::launch;
+use crate::plan::Plan;
+
+/// Stops all processes of a container where they are.
+///
+/// # Errors
+/// "container not running", or there is no freezer for it.
+pub fn pause(store: &Store, id: &str) -> Result<()> {
+    let dir = store.lock(id)?;
+    let record = dir.record()?;
+    let step = || format!("pause container {id}");
+    match Look::at(&dir, &record)?.status {
+        Status::Running | Status::Created => record.tree().freeze(),
+        Status::Paused => Err(Error::said(step(), "container is paused already")),
+        Status::Creating | Status::Stopped => Err(not_running(step())),
+    }
+}
+
+/// Lets a paused container go on.
+///
+/// # Errors
+/// "container not paused", or what the kernel says.
+pub fn resume(store: &Store, id: &str) -> Result<()> {
+    let dir = store.lock(id)?;
+    let record = dir.record()?;
+    match Look::at(&dir, &record)?.status {
+        Status::Paused => record.tree().thaw(),
+        _ => Err(Error::said(format!("resume container {id}"), "container not paused")),
+    }
+}
+
+/// Changes a container's limits; what isn't named stays as it is.
+///
+/// # Errors
+/// "container not running", or the limit that can't be set, by its path in a config.json.
+pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()> {
+    let dir = store.lock(id)?;
+    let record = dir.record()?;
+    if matches!(Look::at(&dir, &record)?.status, Status::Creating | Status::Stopped) {
+        return Err(not_running(format!("update container {id}")));
+    }
+    let dirs = record.cgroup.iter().map(|dir| (dir.controllers.clone(), dir.path.clone()));
+    let steps = Plan::update(resources, &Host::read()?, &dirs.collect::<Vec<_>>())?;
+    launch::cgroup::update(&steps)
+}
+
+/// The pids of a container's processes, as the host numbers them.
+///
+/// # Errors
+/// "container does not exist".
+pub fn ps(store: &Store, id: &str) -> Result<Vec<i32>> {
+    let dir = store.find(id)?;
+    let record = dir.record()?;
+    if !record.cgroup.is_empty() {
+        return record.tree().pids();
+    }
+    // Without a cgroup, the members of the first process's pid namespace.
+    let init = Look::at(&dir, &record)?.init.and(record.init);
+    Ok(init.map_or_else(Vec::new, |init| match record.has_own_pid_namespace {
+        true => namesakes(init.pid),
+        false => vec![init.pid],
+    }))
+}
+
+/// The processes in a process's pid namespace, itself among them.
+fn namesakes(pid: i32) -> Vec<i32> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(own) = namespace(pid) else {
+        return vec![pid];
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut found: Vec<i32> = pids.filter(|pid| namespace(*pid).as_ref() == Some(&own)).collect();
+    found.sort_unstable();
+    found
+}
