@@ -3,8 +3,12 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use support::{TempDir, is_root, run, said, skipped, stderr};
+use minirun::container::{self, Request, Status, Store};
+use serde_json::{Value, json};
+use support::{TempDir, is_root, rootfs, run, said, skipped, stderr};
 
 fn report(options: &[&str], words: &[&str]) -> (i32, serde_json::Value) {
     let dir = TempDir::new("report");
@@ -92,4 +96,205 @@ fn limits_that_this_user_cannot_set_are_refused_in_words() {
     assert_eq!(output.status.code(), Some(125), "{}", said(&output));
     let text = stderr(&output);
     assert!(text.contains("--memory") && text.contains("delegated"), "{text}");
+}
+
+/// A container of a bundle whose script sees `out` as /out; created, started, and waited
+/// for.
+struct Bundled {
+    dir: TempDir,
+    store: Store,
+    id: String,
+}
+
+impl Bundled {
+    fn new(name: &str) -> Option<Bundled> {
+        if skipped(without_cgroups()) {
+            return None;
+        }
+        let dir = TempDir::new(name);
+        let store = Store::new(Some(&dir.path().join("root"))).unwrap();
+        let id = dir.path().file_name().unwrap().to_string_lossy().into_owned();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        Some(Bundled { dir, store, id })
+    }
+
+    fn create(&self, id: &str, script: &str, linux: &Value) -> Result<(), minirun::Error> {
+        let bundle = self.dir.path().join("bundle");
+        fs::create_dir_all(&bundle).unwrap();
+        let all = ["CAP_MKNOD", "CAP_SYSLOG"];
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "root": { "path": rootfs() },
+            "mounts": [
+                { "destination": "/proc", "type": "proc", "source": "proc" },
+                { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" },
+                {
+                    "destination": "/mnt", "type": "bind", "options": ["bind"],
+                    "source": self.dir.path().join("out"),
+                },
+            ],
+            "process": {
+                "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin:/usr/bin"],
+                "args": ["/bin/sh", "-c", script],
+                "capabilities": { "bounding": all, "effective": all, "permitted": all },
+            },
+            "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }, { "type": "ipc" }] },
+        });
+        for (key, value) in linux.as_object().unwrap() {
+            config["linux"][key] = value.clone();
+        }
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        let request = Request { id: id.to_owned(), bundle, ..Request::default() };
+        container::create(&self.store, &request)
+    }
+
+    /// What the script wrote to /mnt/said, once it has ended.
+    fn said(&self, script: &str, linux: &Value) -> String {
+        self.create(&self.id, script, linux).unwrap();
+        container::start(&self.store, &self.id).unwrap();
+        self.wait(&self.id);
+        let said = fs::read_to_string(self.dir.path().join("out/said"));
+        container::delete(&self.store, &self.id, false).unwrap();
+        said.expect("the script writes to /mnt/said").trim().to_owned()
+    }
+
+    fn wait(&self, id: &str) {
+        let patience = Instant::now() + Duration::from_secs(30);
+        while container::state(&self.store, id).unwrap().status != Status::Stopped {
+            assert!(Instant::now() < patience, "{id} doesn't end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/{}", self.id)
+    }
+}
+
+impl Drop for Bundled {
+    fn drop(&mut self) {
+        for id in self.store.ids().unwrap_or_default() {
+            let _ = container::delete(&self.store, &id, true);
+        }
+    }
+}
+
+fn cgroups_of(path: &str) -> Vec<PathBuf> {
+    let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let roots = roots.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
+    let below = |root: PathBuf| root.join(path.trim_start_matches('/'));
+    roots.map(below).filter(|dir| dir.is_dir()).collect()
+}
+
+#[test]
+fn a_container_of_a_bundle_is_in_every_hierarchy_and_leaves_none() {
+    let Some(it) = Bundled::new("hierarchies") else { return };
+    let path = format!("/minirun-test-parent{}", it.path());
+    let said = it.said("cat /proc/self/cgroup > /mnt/said", &json!({ "cgroupsPath": path }));
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let mounted = |line: &&str| {
+        let name = line.split(':').nth(1).unwrap().trim_start_matches("name=");
+        let name = if name.is_empty() { "unified" } else { name };
+        let top = Path::new("/sys/fs/cgroup");
+        [top.join(name), top.to_owned()].iter().any(|dir| dir.join("cgroup.procs").exists())
+    };
+    let expected = own.lines().filter(mounted).count();
+    let joined = said.lines().filter(|line| line.ends_with(&path)).count();
+    assert_eq!(joined, expected, "{said}");
+    assert_eq!(cgroups_of(&path), Vec::<PathBuf>::new());
+    for parent in cgroups_of("/minirun-test-parent") {
+        let _ = fs::remove_dir(parent);
+    }
+}
+
+#[test]
+fn a_memory_hog_in_a_bundle_is_killed() {
+    let Some(it) = Bundled::new("hog") else { return };
+    let limits = json!({ "memory": { "limit": 16 << 20 } });
+    let script = "(dd if=/dev/zero of=/tmp/x bs=1M count=64; echo $? > /mnt/said); true";
+    let said = it.said(script, &json!({ "cgroupsPath": it.path(), "resources": limits }));
+    assert_eq!(said, "137");
+}
+
+#[test]
+fn a_forbidden_device_cannot_be_opened() {
+    let Some(it) = Bundled::new("devices") else { return };
+    let script = "cd /tmp; mknod null c 1 3; mknod kmsg c 1 11
+        for device in null kmsg; do
+            if (: < $device) 2>/dev/null; then echo $device; fi
+        done > /mnt/said";
+    let devices = json!([
+        { "allow": false, "access": "rwm" },
+        { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" },
+    ]);
+    let linux =
+        |devices: Value| json!({ "cgroupsPath": it.path(), "resources": { "devices": devices } });
+    assert_eq!(it.said(script, &linux(devices)), "null\nkmsg");
+    let deny_all = json!([{ "allow": false, "access": "rwm" }]);
+    assert_eq!(it.said(script, &linux(deny_all)), "null");
+}
+
+#[test]
+fn a_container_stays_on_its_processors() {
+    let Some(it) = Bundled::new("cpuset") else { return };
+    let linux = json!({ "cgroupsPath": it.path(), "resources": { "cpu": { "cpus": "0" } } });
+    assert_eq!(it.said("nproc > /mnt/said", &linux), "1");
+    let linux = json!({ "cgroupsPath": it.path() });
+    let all = std::thread::available_parallelism().unwrap().to_string();
+    assert_eq!(it.said("nproc > /mnt/said", &linux), all, "inherited from the parent");
+}
+
+#[test]
+fn a_fork_bomb_in_a_bundle_stops_at_the_limit() {
+    let Some(it) = Bundled::new("bomb") else { return };
+    let script = "i=0; while [ $i -lt 40 ]; do sleep 1 & i=$((i+1)); done 2>/dev/null
+        echo $i > /mnt/said";
+    let linux = json!({ "cgroupsPath": it.path(), "resources": { "pids": { "limit": 10 } } });
+    it.create(&it.id, script, &linux).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    it.wait(&it.id);
+    assert!(!it.dir.path().join("out/said").exists(), "the shell couldn't fork that often");
+}
+
+#[test]
+fn a_cgroup_in_use_is_not_taken() {
+    let Some(it) = Bundled::new("taken") else { return };
+    let linux = json!({ "cgroupsPath": it.path() });
+    it.create(&it.id, "sleep 100", &linux).unwrap();
+    let other = format!("{}-other", it.id);
+    let error = it.create(&other, "true", &linux).unwrap_err().to_string();
+    assert!(error.contains("with 1 process(es) in it"), "{error}");
+    assert!(container::state(&it.store, &other).is_err(), "nothing is left of the second");
+    assert_eq!(container::state(&it.store, &it.id).unwrap().status, Status::Created);
+    container::delete(&it.store, &it.id, true).unwrap();
+    assert_eq!(cgroups_of(&it.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_empty_cgroup_is_adopted_and_removed_with_all_below_it() {
+    let Some(it) = Bundled::new("adopted") else { return };
+    let linux = json!({ "cgroupsPath": it.path() });
+    it.create(&it.id, "sleep 100", &linux).unwrap();
+    let dirs = cgroups_of(&it.path());
+    for dir in &dirs {
+        fs::create_dir_all(dir.join("below/it")).unwrap();
+    }
+    container::delete(&it.store, &it.id, true).unwrap();
+    assert_eq!(cgroups_of(&it.path()), Vec::<PathBuf>::new());
+    for dir in &dirs {
+        fs::create_dir(dir).unwrap();
+    }
+    it.create(&it.id, "sleep 100", &linux).unwrap();
+    container::delete(&it.store, &it.id, true).unwrap();
+    assert_eq!(cgroups_of(&it.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_limit_that_the_kernel_refuses_is_named_and_leaves_nothing() {
+    let Some(it) = Bundled::new("refused") else { return };
+    let resources = json!({ "cpu": { "cpus": "4000-4001" } });
+    let linux = json!({ "cgroupsPath": it.path(), "resources": resources });
+    let error = it.create(&it.id, "true", &linux).unwrap_err();
+    assert_eq!(error.place(), Some("linux.resources.cpu.cpus"), "{error}");
+    assert_eq!(cgroups_of(&it.path()), Vec::<PathBuf>::new());
 }
