@@ -135,37 +135,114 @@ fn features_have_what_engines_read() {
     assert!(features["linux"]["mountExtensions"]["idmap"]["enabled"].is_boolean());
 }
 
+/// Whether a plan is made for a config.json with this in it; else it is refused by a path
+/// that begins with `place`.
+fn is_planned(place: &str, change: impl FnOnce(&mut Value)) -> bool {
+    let output = plan_of("features", change);
+    let refused = stderr(&output).contains(&format!("({place}"));
+    assert!(output.status.success() || refused, "{place}: {}", said(&output));
+    output.status.success()
+}
+
+fn words(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect()
+}
+
 #[test]
-fn features_promise_nothing_that_a_plan_refuses() {
+fn every_mount_option_hook_and_namespace_of_the_features_is_planned() {
     let features = json(&["features"]);
-    for option in features["mountOptions"].as_array().unwrap() {
-        let output = plan_of("features", |config| {
-            let mount = serde_json::json!({"destination": "/mnt", "type": "bind", "source": "/tmp",
-                "options": ["bind", option]});
-            config["mounts"].as_array_mut().unwrap().push(mount);
-        });
-        assert!(output.status.success(), "{option}: {}", said(&output));
+    for option in words(&features["mountOptions"]) {
+        let mount = serde_json::json!({"destination": "/mnt", "type": "bind", "source": "/tmp",
+            "options": ["bind", option]});
+        let add = |config: &mut Value| config["mounts"].as_array_mut().unwrap().push(mount);
+        // Two things that a bind of the host's can't have.
+        let only_elsewhere = ["tmpcopyup", "idmap", "ridmap"].contains(&option);
+        assert!(only_elsewhere || is_planned("mounts", add), "{option}");
     }
-    for hook in features["hooks"].as_array().unwrap() {
-        let output = plan_of("features", |config| {
-            config["hooks"] = serde_json::json!({hook.as_str().unwrap(): [{"path": "/bin/true"}]});
-        });
-        assert!(output.status.success(), "{hook}: {}", said(&output));
+    for hook in words(&features["hooks"]) {
+        let hooks = serde_json::json!({hook: [{"path": "/bin/true"}]});
+        assert!(is_planned("hooks", |config| config["hooks"] = hooks), "{hook}");
     }
-    for kind in features["linux"]["namespaces"].as_array().unwrap() {
-        let output = plan_of("features", |config| {
-            config["linux"]["uidMappings"] =
-                serde_json::json!([{"containerID": 0, "hostID": 0, "size": 1}]);
-            config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+    for kind in words(&features["linux"]["namespaces"]) {
+        let planned = is_planned("linux.namespaces", |config| {
             let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-            namespaces
-                .retain(|namespace| namespace["type"] != *kind && namespace["type"] != "user");
+            namespaces.retain(|namespace| namespace["type"] != kind && namespace["type"] != "user");
             namespaces.push(serde_json::json!({"type": "user"}));
             if kind != "user" {
                 namespaces.push(serde_json::json!({"type": kind}));
             }
+            let map = serde_json::json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
         });
-        assert!(output.status.success(), "{kind}: {}", said(&output));
+        assert!(planned, "{kind}");
+    }
+}
+
+#[test]
+fn every_word_of_seccomp_and_memory_policy_in_the_features_is_planned() {
+    let features = json(&["features"]);
+    let seccomp = &features["linux"]["seccomp"];
+    let profile = |change: &dyn Fn(&mut Value)| {
+        let mut profile = serde_json::json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["kill"], "action": "SCMP_ACT_ERRNO",
+                "args": [{"index": 0, "value": 1, "valueTwo": 1, "op": "SCMP_CMP_EQ"}]}],
+        });
+        change(&mut profile);
+        is_planned("linux.seccomp", |config| config["linux"]["seccomp"] = profile)
+    };
+    for action in words(&seccomp["actions"]) {
+        assert!(profile(&|p| p["syscalls"][0]["action"] = action.into()), "{action}");
+    }
+    let notify = |p: &mut Value| p["syscalls"][0]["action"] = "SCMP_ACT_NOTIFY".into();
+    assert_eq!(profile(&notify), words(&seccomp["actions"]).contains(&"SCMP_ACT_NOTIFY"));
+    for operator in words(&seccomp["operators"]) {
+        assert!(profile(&|p| p["syscalls"][0]["args"][0]["op"] = operator.into()), "{operator}");
+    }
+    for (list, field) in [("archs", "architectures"), ("knownFlags", "flags")] {
+        for word in words(&seccomp[list]) {
+            assert!(profile(&|p| p[field] = serde_json::json!([word])), "{word}");
+        }
+    }
+    for mode in words(&features["linux"]["memoryPolicy"]["modes"]) {
+        let needs_nodes = !["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode);
+        let nodes = if needs_nodes { "0" } else { "" };
+        let policy = serde_json::json!({"mode": mode, "nodes": nodes});
+        let set = |config: &mut Value| config["linux"]["memoryPolicy"] = policy;
+        assert!(is_planned("linux.memoryPolicy", set), "{mode}");
+    }
+}
+
+#[test]
+fn what_the_features_deny_is_refused_and_what_they_grant_is_planned() {
+    let linux = json(&["features"])["linux"].clone();
+    let enabled = |value: &Value| value["enabled"].as_bool().unwrap();
+    let rdt = |config: &mut Value| {
+        config["linux"]["intelRdt"] = serde_json::json!({"closID": "x"});
+    };
+    assert_eq!(is_planned("linux.intelRdt", rdt), enabled(&linux["intelRdt"]));
+    let devices = |config: &mut Value| {
+        config["linux"]["netDevices"] = serde_json::json!({"eth9": {"name": "eth0"}});
+    };
+    assert_eq!(is_planned("linux.netDevices", devices), enabled(&linux["netDevices"]));
+    let idmap = |config: &mut Value| {
+        let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        let mount = serde_json::json!({"destination": "/mnt", "type": "bind", "source": "/tmp",
+            "options": ["bind"], "uidMappings": map, "gidMappings": map});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    };
+    assert_eq!(is_planned("mounts", idmap), enabled(&linux["mountExtensions"]["idmap"]));
+    if support::is_root() {
+        let rdma = |config: &mut Value| {
+            config["linux"]["resources"] =
+                serde_json::json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}});
+        };
+        // A host without the controller can't do it whatever the runtime can.
+        let output = plan_of("features", rdma);
+        let lacking = stderr(&output).contains("controller");
+        let says = linux["cgroup"]["rdma"].as_bool().unwrap();
+        assert!(output.status.success() == says || lacking, "{}", said(&output));
     }
 }
 
