@@ -400,9 +400,10 @@ fn a_bind_behind_a_symlink_to_the_host_makes_nothing_there() {
         support::minirun(&["run", "-v", &bind, root.to_str().unwrap(), "/bin/busybox", "true"])
             .output()
             .unwrap();
-    assert_eq!(output.status.code(), Some(125), "{}", said(&output));
-    assert!(stderr(&output).contains("ELOOP"), "{}", said(&output));
+    assert!(output.status.success(), "{}", said(&output));
     assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "a directory was made on the host");
+    let inside = root.join(host.strip_prefix("/").unwrap());
+    assert!(inside.join("new").is_dir(), "the link is followed below the root");
 }
 
 // Standard streams

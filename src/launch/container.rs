@@ -15,7 +15,10 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::home::Home;
 use super::journal::Journal;
-use super::{CONSOLE, DONE, FAILED, HANDED_OVER, Ready, hand_over, hook, inside, labels, mounts};
+use super::{
+    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, labels, masks,
+    mounts, root, sysctl,
+};
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
 use crate::sys::schedule::SchedAttr;
@@ -33,7 +36,7 @@ pub(super) struct Container<'a> {
     slave: Option<OwnedFd>,
     /// The connection to `start`, once it has come.
     start: Option<OwnedFd>,
-    masks: mounts::Masks,
+    masks: masks::Masks,
     caller_umask: Mode,
     home: Option<Home>,
     /// Whether the working directory could be entered before the change of user.
@@ -49,7 +52,7 @@ impl<'a> Container<'a> {
     ) -> Self {
         // Modes of files and devices are meant as they stand in the plan.
         let caller_umask = umask(Mode::empty());
-        let masks = mounts::Masks::default();
+        let masks = masks::Masks::default();
         Container {
             plan,
             ready,
@@ -130,31 +133,40 @@ impl<'a> Container<'a> {
             Op::JoinCgroup { tasks } => write_file(tasks, b"0"),
             Op::Unshare { namespaces } => nix::sched::unshare(*namespaces),
             Op::LoopbackUp => sys::network::loopback_up(),
-            Op::PrivateMounts => mounts::make_private(),
+            Op::PropagateMounts { propagation } | Op::PropagateRoot { propagation } => {
+                root::propagate(*propagation)
+            }
+            Op::PrivateParent { path } => root::make_parent_private(path),
+            Op::OpenRootfs { path } => {
+                self.root = Some(root::open_rootfs(path)?);
+                Ok(())
+            }
             Op::BindRootfs { path } => {
-                self.root = Some(mounts::bind_rootfs(path)?);
+                self.root = Some(root::bind_rootfs(path)?);
                 Ok(())
             }
             Op::OverlayRootfs { path, userxattr } => {
-                self.root = Some(mounts::overlay_rootfs(path, *userxattr)?);
+                self.root = Some(root::overlay_rootfs(path, *userxattr)?);
                 Ok(())
             }
             Op::Mount(new) => mounts::mount_new(self.root()?, new),
-            Op::Bind(bind) => mounts::bind(self.root()?, bind),
-            Op::Remount { target, set } => mounts::remount(self.root()?, target, *set),
-            Op::Device { path, major, minor, mode } => {
-                mounts::device(self.root()?, path, (*major, *minor), *mode)
-            }
-            Op::Symlink { path, target } => mounts::symlink(self.root()?, path, target),
+            Op::Bind(bind) => mounts::bind(self.root()?, bind, self.ready.trees),
+            Op::Remount(remount) => mounts::remount(self.root()?, remount),
+            Op::Device(device) => devices::device(self.root()?, device),
+            Op::Symlink { path, target } => devices::symlink(self.root()?, path, target),
             Op::Console { size, owner } => self.open_console(*size, *owner),
             Op::Mask { path } => {
                 let root = self.root.as_ref().ok_or(Errno::EBADF)?;
                 self.masks.mask(root.as_fd(), path)
             }
-            Op::ReadonlyPath { path } => mounts::readonly_path(self.root()?, path),
+            Op::ReadonlyPath { path } => masks::readonly_path(self.root()?, path),
             Op::MakeDir { path } => inside::open_or_make_dir(self.root()?, path).map(drop),
-            Op::ReadonlyRootfs => mounts::readonly_rootfs(self.root()?),
-            Op::PivotRoot => mounts::pivot(self.root()?),
+            Op::ReadonlyRootfs => root::make_readonly(self.root()?),
+            Op::Sysctl { file, value } => sysctl::write(file, value),
+            Op::Domainname { name } => sys::identity::setdomainname(name),
+            Op::PivotRoot => root::pivot(self.root()?),
+            Op::MoveRoot => root::move_over(self.root()?),
+            Op::Chroot => root::enter(self.root()?),
             Op::Hostname { name } => sethostname(name),
             Op::Rlimit { resource, soft, hard } => {
                 nix::sys::resource::setrlimit(*resource, *soft, *hard)
@@ -220,6 +232,7 @@ impl<'a> Container<'a> {
             | Op::JoinProcess { .. }
             | Op::MapIds { .. }
             | Op::RenderState
+            | Op::OpenTree(_)
             | Op::Narrate => Err(Errno::ENOSYS),
         }
     }
@@ -247,7 +260,7 @@ impl<'a> Container<'a> {
     }
 
     fn open_console(&mut self, size: Option<TerminalSize>, owner: u32) -> Result<()> {
-        let (master, slave) = mounts::console(self.root()?)?;
+        let (master, slave) = devices::console(self.root()?)?;
         if let Some(TerminalSize { rows, columns }) = size {
             sys::terminal::set_window_size(slave.as_fd(), WindowSize { rows, columns })?;
         }

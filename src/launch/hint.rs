@@ -114,7 +114,7 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
             "a limit on processes is reached; see ulimit -u and pids.max of the cgroup"
         }
         (
-            Op::LoopbackUp | Op::PrivateMounts | Op::MapOwnId { .. },
+            Op::LoopbackUp | Op::PropagateMounts { .. } | Op::MapOwnId { .. },
             Errno::EPERM | Errno::EACCES,
         ) => {
             return Some(restricted_user_namespace());

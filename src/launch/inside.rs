@@ -11,10 +11,20 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
-use crate::sys::Result;
+use crate::sys::{self, Result};
 
 /// The longest path that open(2) takes, its NUL included, in bytes.
 const PATH_MAX: usize = 4096;
+
+/// How many dangling symlinks a path may lead through; the kernel's own limit (`MAXSYMLINKS`).
+const SYMLINKS_MAX: usize = 40;
+
+/// What is made where a path leads to nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Make {
+    Dir,
+    File,
+}
 
 /// Opens a path for reference (O_PATH), with further open flags.
 pub(super) fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> Result<OwnedFd> {
@@ -30,28 +40,46 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> Result<Ow
     }
 }
 
+/// Opens one name in a directory, which must not be a symlink.
+pub(super) fn open_child(dir: BorrowedFd<'_>, name: &CStr, how: OpenHow) -> Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    openat2(dir, name, how.resolve(resolve))
+}
+
 /// Opens a directory, made with its missing parents (mode 0755) when it isn't there.
 pub(super) fn open_or_make_dir(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    match open(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-        Err(Errno::ENOENT) => make_dirs(root, path.to_bytes()),
-        answer => answer,
-    }
+    open_or_make(root, path, Make::Dir).map(|(dir, _)| dir)
 }
 
 /// Opens a file to mount on, made empty when it isn't there.
 pub(super) fn open_or_make_file(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    match open(root, path, OFlag::O_PATH) {
+    open_or_make(root, path, Make::File).map(|(file, _)| file)
+}
+
+/// Opens a path, and says whether it had to be made.
+///
+/// A symlink that leads to nothing is followed to where it leads *in the root*, and what
+/// is missing is made there: images have an /etc/resolv.conf that points into /run.
+pub(super) fn open_or_make(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    make: Make,
+) -> Result<(OwnedFd, bool)> {
+    let flags = match make {
+        Make::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
+        Make::File => OFlag::O_PATH,
+    };
+    match open(root, path, flags) {
         Err(Errno::ENOENT) => {}
-        answer => return answer,
+        answer => return answer.map(|found| (found, false)),
     }
-    let (parent, name) = open_parent(root, path)?;
-    with_c_str(name, |name| {
-        let how = OpenHow::new()
-            .flags(OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC)
-            .mode(Mode::from_bits_truncate(0o644))
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        openat2(parent.as_fd(), name, how)
-    })
+    let mut path = Path::new(path.to_bytes())?;
+    for _ in 0..SYMLINKS_MAX {
+        if let Some(made) = make_missing(root, &mut path, make)? {
+            return Ok((made, true));
+        }
+    }
+    Err(Errno::ELOOP)
 }
 
 /// Opens the directory that holds the last component of a path; makes it if need be.
@@ -69,8 +97,10 @@ pub(super) fn open_parent<'a>(root: BorrowedFd<'_>, path: &'a CStr) -> Result<(O
 
 /// Makes what is missing of a path, one component at a time on the descriptor of the
 /// last, so that a symlink put there in between is met as EEXIST or ELOOP.
-fn make_dirs(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
-    let path = trim_slashes(path);
+///
+/// Where a symlink is in the way, `None`: the path now says where it leads.
+fn make_missing(root: BorrowedFd<'_>, whole: &mut Path, make: Make) -> Result<Option<OwnedFd>> {
+    let path = trim_slashes(whole.bytes());
     let mut end = path.len();
     let mut dir = loop {
         end = path[..end].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
@@ -80,22 +110,76 @@ fn make_dirs(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
             answer => break answer?,
         }
     };
-    for name in path[end..].split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+    let (prefix, rest) = path.split_at(end);
+    let first = rest.split(|byte| *byte == b'/').find(|name| !name.is_empty());
+    if let Some(further) = symlink(dir.as_fd(), prefix, first.unwrap_or_default(), rest)? {
+        *whole = further;
+        return Ok(None);
+    }
+    let mut names = rest.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+    while let Some(name) = names.next() {
         if matches!(name, b"." | b"..") {
             return Err(Errno::EINVAL);
         }
-        dir = with_c_str(name, |name| {
-            match mkdirat(dir.as_fd(), name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-            let how = OpenHow::new()
-                .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-                .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-            openat2(dir.as_fd(), name, how)
-        })?;
+        let make = if names.peek().is_some() { Make::Dir } else { make };
+        dir = with_c_str(name, |name| make_child(dir.as_fd(), name, make))?;
     }
-    Ok(dir)
+    Ok(Some(dir))
+}
+
+fn make_child(dir: BorrowedFd<'_>, name: &CStr, make: Make) -> Result<OwnedFd> {
+    if make == Make::File {
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        return open_child(dir, name, OpenHow::new().flags(flags).mode(mode));
+    }
+    match mkdirat(dir, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open_child(dir, name, OpenHow::new().flags(flags))
+}
+
+/// Where `rest` leads when its first component is a symlink in `dir`, which `prefix` names.
+fn symlink(dir: BorrowedFd<'_>, prefix: &[u8], first: &[u8], rest: &[u8]) -> Result<Option<Path>> {
+    let mut buffer = [0; PATH_MAX];
+    let target = match with_c_str(first, |name| sys::file::read_link(dir, name, &mut buffer)) {
+        Err(Errno::ENOENT | Errno::EINVAL) => return Ok(None),
+        answer => answer?,
+    };
+    let mut further = Path::new(if target.starts_with(b"/") { b"" } else { prefix })?;
+    further.push(b"/")?;
+    further.push(target)?;
+    let skipped = rest.iter().position(|byte| *byte != b'/').unwrap_or(0) + first.len();
+    further.push(rest.get(skipped..).unwrap_or_default())?;
+    Ok(Some(further))
+}
+
+/// A path on the stack.
+struct Path {
+    bytes: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl Path {
+    fn new(bytes: &[u8]) -> Result<Self> {
+        let mut path = Path { bytes: [0; PATH_MAX], len: 0 };
+        path.push(bytes)?;
+        Ok(path)
+    }
+
+    fn push(&mut self, more: &[u8]) -> Result<()> {
+        let end = self.len + more.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(Errno::ENAMETOOLONG)?;
+        room.copy_from_slice(more);
+        self.len = end;
+        Ok(())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 fn trim_slashes(mut path: &[u8]) -> &[u8] {
@@ -119,4 +203,94 @@ pub(super) fn is_dir(fd: BorrowedFd<'_>) -> Result<bool> {
 
 pub(super) fn file_type(mode: u32) -> SFlag {
     SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A root directory with a neighbour that nothing may reach.
+    struct Root(PathBuf);
+
+    impl Root {
+        fn new(name: &str) -> Self {
+            let top = std::env::temp_dir().join(format!("minirun-{name}-{}", std::process::id()));
+            fs::create_dir_all(top.join("root/etc")).unwrap();
+            Root(top)
+        }
+
+        fn link(&self, target: &str, path: &str) {
+            symlink(target, self.0.join("root").join(path)).unwrap();
+        }
+
+        fn make(&self, path: &CStr, make: Make) -> Result<bool> {
+            let root = fs::File::open(self.0.join("root")).unwrap();
+            open_or_make(root.as_fd(), path, make).map(|(_, made)| made)
+        }
+
+        fn has(&self, path: &str) -> bool {
+            fs::symlink_metadata(self.0.join("root").join(path)).is_ok()
+        }
+
+        fn assert_untouched(&self) {
+            let names: Vec<_> =
+                fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(names, ["root"], "something was made outside of the root");
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_dangling_symlink_is_made_whole_inside_the_root() {
+        let root = Root::new("dangling");
+        root.link("../run/resolve/stub.conf", "etc/resolv.conf");
+        assert_eq!(root.make(c"/etc/resolv.conf", Make::File), Ok(true));
+        assert!(root.has("run/resolve/stub.conf"));
+        assert_eq!(root.make(c"/etc/resolv.conf", Make::File), Ok(false));
+        root.assert_untouched();
+    }
+
+    #[test]
+    fn a_dangling_symlink_never_leads_out_of_the_root() {
+        let root = Root::new("escape");
+        root.link("../../../../outside", "up");
+        root.link("/outside2", "absolute");
+        root.link("up/further", "chain");
+        assert_eq!(root.make(c"/up/x", Make::Dir), Ok(true));
+        assert_eq!(root.make(c"absolute", Make::File), Ok(true));
+        assert_eq!(root.make(c"/chain/y", Make::File), Ok(true));
+        for made in ["outside/x", "outside2", "outside/further/y"] {
+            assert!(root.has(made), "{made}");
+        }
+        root.assert_untouched();
+    }
+
+    #[test]
+    fn symlinks_in_a_circle_are_an_error() {
+        let root = Root::new("circle");
+        root.link("b", "a");
+        root.link("a", "b");
+        root.link("x/../loop", "loop");
+        assert_eq!(root.make(c"/a/c", Make::Dir), Err(Errno::ELOOP));
+        assert!(root.make(c"/loop", Make::Dir).is_err());
+        root.assert_untouched();
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_an_error() {
+        let root = Root::new("in-the-way");
+        fs::write(root.0.join("root/file"), "").unwrap();
+        assert_eq!(root.make(c"/file/x", Make::File), Err(Errno::ENOTDIR));
+        assert_eq!(root.make(c"/file", Make::Dir), Err(Errno::ENOTDIR));
+        assert_eq!(root.make(c"/missing/../x", Make::Dir), Err(Errno::EINVAL));
+    }
 }

@@ -10,18 +10,24 @@
 
 pub(crate) mod cgroup;
 mod container;
+mod copy_up;
+mod devices;
 #[allow(dead_code)]
 pub(crate) mod hand_over;
 mod hint;
 mod home;
 pub(crate) mod hook;
+mod id_mapped;
 mod id_maps;
 mod inside;
 mod intermediate;
 mod journal;
 mod labels;
+mod masks;
 mod mounts;
+mod root;
 mod runtime;
+mod sysctl;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -91,6 +97,8 @@ struct Ready<'a> {
     hooks: Vec<(usize, PointerArray<'a>, PointerArray<'a>)>,
     /// The first step after the hand-over, and what to tell `start` should one fail.
     words: (usize, Vec<Vec<u8>>),
+    /// Mount trees that the runtime has opened, in the order of the plan.
+    trees: &'a [OwnedFd],
 }
 
 impl<'a> Ready<'a> {
@@ -118,6 +126,7 @@ impl<'a> Ready<'a> {
             cgroup: lent.cgroup.map(AsFd::as_fd),
             listener: lent.listener.map(AsFd::as_fd),
             states: lent.states,
+            trees: lent.trees,
             hooks: hooks.collect(),
             words: (first, words.collect()),
         }
@@ -132,6 +141,7 @@ struct Lent<'a> {
     cgroup: Option<&'a OwnedFd>,
     listener: Option<&'a OwnedFd>,
     states: Option<&'a [File; 2]>,
+    trees: &'a [OwnedFd],
 }
 
 /// Gives a container's state for a pid and a status.

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::container::Container;
 use super::{
     CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, cgroup,
-    hand_over, hint, hook, id_maps, intermediate,
+    hand_over, hint, hook, id_mapped, id_maps, intermediate,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub(super) struct Runtime<'a> {
     namespaces: Vec<(CloneFlags, OwnedFd)>,
     listener: Option<OwnedFd>,
     states: Option<[File; 2]>,
+    /// What [`Op::OpenTree`] has opened.
+    trees: Vec<OwnedFd>,
     init: Option<Cloned>,
     console: Option<OwnedFd>,
     is_cgroup_checked: bool,
@@ -58,6 +60,7 @@ impl<'a> Runtime<'a> {
             namespaces: Vec::new(),
             listener: None,
             states: None,
+            trees: Vec::new(),
             init: None,
             console: None,
             is_cgroup_checked: false,
@@ -135,6 +138,11 @@ impl<'a> Runtime<'a> {
                     .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op)),
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
+            Op::OpenTree(tree) => {
+                let opened = id_mapped::open(tree).map_err(|e| hint::explain(e, &step.op))?;
+                self.trees.push(opened);
+                Ok(())
+            }
             Op::Narrate => {
                 self.narrate();
                 Ok(())
@@ -243,6 +251,7 @@ impl<'a> Runtime<'a> {
             cgroup,
             listener: self.listener.as_ref(),
             states: self.states.as_ref(),
+            trees: &self.trees,
         }
     }
 

@@ -7,19 +7,25 @@
 //! be attempted, and `launch` resolves them when they run.
 
 mod cgroup;
+mod cgroup_mounts;
 mod clocks;
 mod device_filter;
+mod devices;
 mod environment;
 mod hooks;
+mod id_mapped;
 mod labels;
 mod mount_options;
+mod mount_words;
 mod mounts;
 mod namespaces;
 pub mod op;
 mod process;
 mod resources;
+mod root;
 mod schedule;
 mod seccomp;
+mod sysctl;
 mod unsupported;
 mod words;
 
@@ -136,6 +142,8 @@ impl Plan {
         // The container's process must be born into its limits, so they come first.
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
+        let travel = root::Travel::new(spec, &steps)?;
+        id_mapped::open_trees(&mut steps, spec, &layout, travel.tree)?;
         layout.clone(&mut steps, spec, host, &cgroup)?;
         layout.map_ids(&mut steps, host)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
@@ -146,14 +154,15 @@ impl Plan {
         cgroup.join(&mut steps);
         layout.enter(&mut steps, &cgroup);
 
-        mounts::root(&mut steps, spec, options, &layout)?;
-        mounts::tree(&mut steps, spec, host, &layout)?;
-        mounts::protect(&mut steps, spec)?;
+        root::open(&mut steps, spec, options, &layout, &travel)?;
+        mounts::tree(&mut steps, spec, options, host, &layout)?;
+        root::protect(&mut steps, spec)?;
         hooks::create(&mut steps, spec)?;
+        sysctl::write(&mut steps, spec, &layout)?;
         process::labels(&mut steps, spec, host)?;
 
         // From here on the host's files are out of reach.
-        steps.container(Op::PivotRoot, "root.path");
+        root::enter(&mut steps, options, &travel);
         layout.names(&mut steps, spec)?;
         process::limits(&mut steps, spec, host, &layout)?;
         process::surroundings(&mut steps, spec)?;

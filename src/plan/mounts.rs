@@ -1,82 +1,64 @@
-//! The mount tree: root filesystem, mounts, devices, and what is hidden in them.
+//! What is mounted below the root filesystem.
 
+use std::ffi::CString;
 use std::path::{Component, Path};
 
-use nix::errno::Errno;
 use nix::mount::MsFlags;
-use nix::sched::CloneFlags;
 use oci_spec::runtime::{Mount, Spec};
 
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
-use super::op::{Bind, NewMount, Op, TerminalSize};
-use super::{Options, Steps};
+use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver, TerminalSize};
+use super::{Options, Steps, cgroup_mounts, devices, id_mapped};
 use crate::error::Result;
-use crate::host::{CgroupLayout, Hierarchy, Host};
+use crate::host::Host;
 
-/// Devices that every container has (runtime-spec, "Default Devices").
-const DEVICES: &[(&str, u32, u32)] = &[
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
+/// The longest string of options that mount(2) takes: a page with its NUL.
+const DATA_MAX: usize = 4095;
+
+/// Files of /proc that may be covered, by one with the container's own figures (LXCFS).
+/// Anything else there could fool those who rely on /proc (CVE-2019-16884).
+const COVERABLE: &[&str] = &[
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/crypto/fips_enabled",
+    "sys/kernel/ns_last_pid",
+    "uptime",
 ];
 
-/// Names that programs expect below /dev (runtime-spec, "Dev symbolic links").
-const LINKS: &[(&str, &str)] = &[
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"),
-];
-
-/// What is masked or read-only may be missing: kernels differ in what /proc and /sys hold.
-const MAY_BE_MISSING: &[Errno] = &[Errno::ENOENT, Errno::ENOTDIR];
-
-/// Makes the root filesystem a mount of this namespace.
-pub(super) fn root(
+/// Mounts and devices, in the specification's order.
+pub(super) fn tree(
     steps: &mut Steps,
     spec: &Spec,
     options: &Options,
+    host: &Host,
     layout: &Layout,
 ) -> Result<()> {
-    let Some(root) = spec.root() else {
-        return Err(steps.error("root", "open the root filesystem", "none is given"));
-    };
-    let path = steps.c_string("root.path", root.path().as_os_str().as_encoded_bytes())?;
-    steps.container(Op::PrivateMounts, "linux.rootfsPropagation");
-    let op = if options.ephemeral {
-        Op::OverlayRootfs { path, userxattr: layout.has_user() }
-    } else {
-        Op::BindRootfs { path }
-    };
-    steps.container(op, "root.path");
-    Ok(())
-}
-
-/// Mounts and devices, in the specification's order.
-pub(super) fn tree(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout) -> Result<()> {
-    let mut has_dev = false;
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+    let dev = Dev::of(spec);
+    let mounts = spec.mounts().iter().flatten();
+    for (index, mount) in mounts.enumerate() {
         let place = format!("mounts[{index}]");
-        one_mount(steps, mount, &place, host, layout)?;
+        // Engines have always been allowed to leave the slash out.
+        if !options.oci && mount.destination().is_relative() {
+            return Err(steps.error(&place, "mount", "the destination must be an absolute path"));
+        }
+        one_mount(steps, spec, (mount, index), &place, host, layout)?;
         // What lies below /dev needs the devices' directory, and the reverse: pts comes after.
-        // A /dev of the host's is left as it is: nodes made there would be the host's.
-        let is_bind = matches!(steps.list.last().map(|step| &step.op), Some(Op::Bind(_)));
-        if mount.destination() == Path::new("/dev") && !is_bind {
-            has_dev = true;
-            devices(steps, host, layout)?;
+        if dev == Dev::Fresh(index) {
+            devices::defaults(steps, spec, host, layout)?;
         }
     }
+    if dev == Dev::Rootfs {
+        devices::defaults(steps, spec, host, layout)?;
+    }
+    devices::asked_for(steps, spec, host, layout, dev == Dev::Bound)?;
     let process = spec.process().as_ref();
     if process.and_then(|process| process.terminal()).unwrap_or(false) {
-        if !has_dev {
-            let reason = "a terminal needs a mount on /dev";
-            return Err(steps.error("process.terminal", "open a pty", reason));
-        }
         let size = process.and_then(|process| process.console_size()).map(|size| TerminalSize {
             rows: size.height().try_into().unwrap_or(u16::MAX),
             columns: size.width().try_into().unwrap_or(u16::MAX),
@@ -87,190 +69,188 @@ pub(super) fn tree(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout)
     Ok(())
 }
 
+/// What the container's /dev is.
+#[derive(PartialEq, Eq)]
+enum Dev {
+    /// The directory in the root filesystem.
+    Rootfs,
+    /// A new filesystem, by this mount.
+    Fresh(usize),
+    /// A directory of the host's, which is left as it is: nodes made there would be the host's.
+    Bound,
+}
+
+impl Dev {
+    fn of(spec: &Spec) -> Self {
+        let is_dev = |mount: &Mount| clean(mount.destination()).as_deref() == Some("/dev");
+        let mut found = Dev::Rootfs;
+        for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+            let options = options_of(mount);
+            if is_dev(mount) && !options.remount {
+                let fresh = !is_bind(mount, &options);
+                found = if fresh { Dev::Fresh(index) } else { Dev::Bound };
+            }
+        }
+        found
+    }
+}
+
+/// A mount's options, parsed.
+pub(super) fn options_of(mount: &Mount) -> MountOptions {
+    MountOptions::parse(mount.options().iter().flatten().map(String::as_str))
+}
+
+/// Whether a part of the host's file tree is mounted.
+pub(super) fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
+    options.bind.is_some() || mount.typ().as_deref() == Some("bind")
+}
+
+/// A destination without detours; a relative one is taken from the root. `None` is the
+/// root itself.
+fn clean(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy()),
+            Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    (!parts.is_empty()).then(|| format!("/{}", parts.join("/")))
+}
+
 fn one_mount(
     steps: &mut Steps,
-    mount: &Mount,
+    spec: &Spec,
+    (mount, index): (&Mount, usize),
     place: &str,
     host: &Host,
     layout: &Layout,
 ) -> Result<()> {
-    let target = steps.c_string(place, mount.destination().as_os_str().as_encoded_bytes())?;
-    if target.as_bytes().first() != Some(&b'/') {
-        return Err(steps.error(place, "mount", "the destination must be an absolute path"));
+    let at = |field: &str| format!("{place}.{field}");
+    let Some(target) = clean(mount.destination()) else {
+        let reason = "the root itself can't be mounted over";
+        return Err(steps.error(place, "mount", reason));
+    };
+    let options = options_of(mount);
+    let fstype = mount.typ().as_deref().filter(|fstype| !fstype.is_empty()).unwrap_or("none");
+    let bind = is_bind(mount, &options);
+    check_proc(steps, place, &target, fstype, bind || options.remount)?;
+    if options.copy_up && (bind || options.remount || fstype != "tmpfs") {
+        let reason = "tmpcopyup is for new mounts of tmpfs";
+        return Err(steps.error(&at("options"), "mount", reason));
     }
-    if mount.destination().components().all(|part| !matches!(part, Component::Normal(_))) {
-        return Err(steps.error(place, "mount", "the root itself can't be mounted over"));
+    if options.data.len() > DATA_MAX {
+        let reason = format!("the options of the filesystem are longer than {DATA_MAX} bytes");
+        return Err(steps.error(&at("options"), "mount", reason));
     }
-    let options = MountOptions::parse(mount.options().iter().flatten().map(String::as_str));
-    let fstype = mount.typ().as_deref().unwrap_or("none");
+    id_mapped::check(steps, mount, &options, place, layout)?;
+    let target = steps.c_string(place, target)?;
+    let data = steps.c_string(place, options.data.as_str())?;
     let source = mount.source().as_ref().map(|path| path.as_os_str().as_encoded_bytes());
-    if let Some(recursive) = options.bind.or((fstype == "bind").then_some(false)) {
+
+    let only_propagates = fstype == "none" && source.is_none() && !bind;
+    if options.remount || (only_propagates && !options.settings.propagation.is_empty()) {
+        let whole = options.remount && !bind;
+        let filesystem = whole.then_some((options.flags, data));
+        let settings = if whole { beyond_flags(&options) } else { options.settings };
+        steps.container(Op::Remount(Remount { target, filesystem, settings }), place);
+        return Ok(());
+    }
+    if bind {
+        if !options.data.is_empty() {
+            let reason =
+                format!("a bind mount can't have options of a filesystem: {}", { options.data });
+            return Err(steps.error(&at("options"), "bind", reason));
+        }
         let Some(source) = source else {
             return Err(steps.error(place, "bind", "a source is missing"));
         };
         let bind = Bind {
             source: steps.c_string(place, source)?,
             target,
-            recursive,
-            attributes: options.attributes,
-            recursive_attributes: options.recursive,
-            propagation: options.propagation,
+            recursive: options.bind.unwrap_or(false),
+            settings: options.settings,
+            tree: id_mapped::tree(spec, index),
         };
         steps.container(Op::Bind(bind), place);
         return Ok(());
     }
-    let mut new = NewMount {
+    let new = NewMount {
         source: steps.c_string(place, source.unwrap_or(fstype.as_bytes()))?,
         target,
         fstype: steps.c_string(place, fstype)?,
-        flags: options.flags,
-        data: steps.c_string(place, options.data.as_str())?,
+        // What is made in it first needs it writable; `readonly` follows.
+        flags: options.flags - late_flags(fstype, &options),
+        data,
+        settings: beyond_flags(&options),
+        takes_over: takes_over(fstype, &options),
     };
-    if fstype != "cgroup" {
-        steps.container(Op::Mount(new), place);
-        return Ok(());
+    if fstype == "cgroup" {
+        return cgroup_mounts::mount(steps, place, new, host, layout);
     }
-    match &host.cgroup {
-        CgroupLayout::Absent => Ok(()),
-        CgroupLayout::V2 { own, .. } => {
-            let own = layout.own_cgroup("/sys/fs/cgroup", own);
-            new.fstype = c"cgroup2".into();
-            cgroup_hierarchy(steps, place, new, own)
+    steps.container(Op::Mount(new), place);
+    Ok(())
+}
+
+/// A new filesystem has its flags from mount(2); the rest is set afterwards.
+fn beyond_flags(options: &MountOptions) -> Settings {
+    Settings { attributes: Default::default(), ..options.settings.clone() }
+}
+
+fn late_flags(fstype: &str, options: &MountOptions) -> MsFlags {
+    if fstype == "tmpfs" { options.flags & MsFlags::MS_RDONLY } else { MsFlags::empty() }
+}
+
+/// The kernel would make every tmpfs world-writable, /run among them.
+fn takes_over(fstype: &str, options: &MountOptions) -> TakesOver {
+    let has_mode = || options.data.split(',').any(|option| option.starts_with("mode="));
+    match fstype {
+        "tmpfs" if options.copy_up => TakesOver::Content,
+        "tmpfs" if !has_mode() => TakesOver::Mode,
+        _ => TakesOver::Nothing,
+    }
+}
+
+/// Makes read-only what had to be writable while others were mounted in it.
+pub(super) fn readonly(steps: &mut Steps, spec: &Spec) -> Result<()> {
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let options = options_of(mount);
+        let fstype = mount.typ().as_deref().unwrap_or_default();
+        let is_new = !options.remount && !is_bind(mount, &options);
+        if !is_new || late_flags(fstype, &options).is_empty() {
+            continue;
         }
-        CgroupLayout::V1 { hierarchies } => cgroup_v1(steps, place, &new, hierarchies, layout),
+        let place = format!("mounts[{index}]");
+        let target = steps.c_string(&place, clean(mount.destination()).unwrap_or_default())?;
+        steps.container(Op::Remount(read_only(target)), &place);
     }
+    Ok(())
 }
 
-impl Layout {
-    /// Without a cgroup namespace a fresh mount would show the host's whole tree, so
-    /// the container's part is bound instead; `None` says that a mount will do.
-    fn own_cgroup(&self, mounted_at: &str, own: &str) -> Option<String> {
-        let namespaced = self.new.contains(CloneFlags::CLONE_NEWCGROUP);
-        (!namespaced).then(|| format!("{mounted_at}{own}"))
-    }
+/// The step that makes one mount read-only.
+pub(super) fn read_only(target: CString) -> Remount {
+    let mut settings = Settings::default();
+    settings.attributes.set = libc::MOUNT_ATTR_RDONLY;
+    Remount { target, filesystem: None, settings }
 }
 
-fn cgroup_hierarchy(
-    steps: &mut Steps,
+/// Nothing but procfs may be mounted on /proc, and next to nothing in it. That a symlink
+/// doesn't lead there, and that a bound /proc is procfs, is seen when the step runs.
+fn check_proc(
+    steps: &Steps,
     place: &str,
-    new: NewMount,
-    own: Option<String>,
+    target: &str,
+    fstype: &str,
+    has_source: bool,
 ) -> Result<()> {
-    let op = match own {
-        None => Op::Mount(new),
-        Some(own) => Op::Bind(Bind {
-            source: steps.c_string(place, own)?,
-            target: new.target,
-            recursive: false,
-            attributes: super::op::Attributes {
-                set: libc::MOUNT_ATTR_RDONLY
-                    | libc::MOUNT_ATTR_NOSUID
-                    | libc::MOUNT_ATTR_NODEV
-                    | libc::MOUNT_ATTR_NOEXEC,
-                clear: 0,
-            },
-            recursive_attributes: super::op::Attributes::default(),
-            propagation: 0,
-        }),
+    let below = Path::new(target).strip_prefix("/proc").ok();
+    let reason = match below.and_then(Path::to_str) {
+        None => return Ok(()),
+        Some("") if fstype == "proc" || has_source => return Ok(()),
+        Some("") => "only procfs can be mounted on /proc",
+        Some(file) if COVERABLE.contains(&file) => return Ok(()),
+        Some(_) => "this part of /proc can't be covered by a mount",
     };
-    steps.container(op, place);
-    Ok(())
-}
-
-/// A v1 host has a directory a hierarchy, on a tmpfs that is sealed afterwards.
-fn cgroup_v1(
-    steps: &mut Steps,
-    place: &str,
-    asked: &NewMount,
-    hierarchies: &[Hierarchy],
-    layout: &Layout,
-) -> Result<()> {
-    let base = NewMount {
-        source: c"tmpfs".into(),
-        fstype: c"tmpfs".into(),
-        flags: asked.flags - MsFlags::MS_RDONLY,
-        data: c"mode=755,size=64k".into(),
-        ..asked.clone()
-    };
-    steps.container(Op::Mount(base), place);
-    let top = asked.target.to_string_lossy().into_owned();
-    for hierarchy in hierarchies {
-        let is_v2 = hierarchy.controllers.is_empty();
-        let target = steps.c_string(place, format!("{top}/{}", hierarchy.directory))?;
-        let new = NewMount {
-            source: c"cgroup".into(),
-            target,
-            fstype: if is_v2 { c"cgroup2".into() } else { c"cgroup".into() },
-            flags: asked.flags,
-            data: steps.c_string(place, hierarchy.controllers.as_str())?,
-        };
-        let mounted_at = format!("/sys/fs/cgroup/{}", hierarchy.directory);
-        cgroup_hierarchy(steps, place, new, layout.own_cgroup(&mounted_at, &hierarchy.own))?;
-        // `cpu,cpuacct` is reached as `cpu` and as `cpuacct` too.
-        for name in hierarchy.controllers.split(',').filter(|_| hierarchy.controllers.contains(','))
-        {
-            let path = steps.c_string(place, format!("{top}/{name}"))?;
-            let target = steps.c_string(place, hierarchy.directory.as_str())?;
-            steps.container(Op::Symlink { path, target }, place);
-        }
-    }
-    if asked.flags.contains(MsFlags::MS_RDONLY) {
-        let target = asked.target.clone();
-        steps.container(Op::Remount { target, set: libc::MOUNT_ATTR_RDONLY }, place);
-    }
-    Ok(())
-}
-
-fn devices(steps: &mut Steps, host: &Host, layout: &Layout) -> Result<()> {
-    // In a user namespace even root may not make device nodes (mknod(2)); there the
-    // host's are bound, which costs three times as much.
-    let make_nodes = !layout.has_user() && !host.in_user_namespace;
-    for &(name, major, minor) in DEVICES {
-        let path = steps.c_string("", format!("/dev/{name}"))?;
-        let op = if make_nodes {
-            Op::Device { path, major, minor, mode: 0o666 }
-        } else {
-            Op::Bind(Bind {
-                source: path.clone(),
-                target: path,
-                recursive: false,
-                attributes: super::op::Attributes::default(),
-                recursive_attributes: super::op::Attributes::default(),
-                propagation: 0,
-            })
-        };
-        steps.container(op, "");
-    }
-    for &(path, target) in LINKS {
-        let (path, target) = (steps.c_string("", path)?, steps.c_string("", target)?);
-        // A bound /dev may have them already.
-        steps.tolerant(Op::Symlink { path, target }, "", &[Errno::EEXIST]);
-    }
-    Ok(())
-}
-
-/// Hides and seals, after everything is mounted that could be hidden or sealed.
-pub(super) fn protect(steps: &mut Steps, spec: &Spec) -> Result<()> {
-    let linux = spec.linux().as_ref();
-    let masked = linux.and_then(|linux| linux.masked_paths().as_ref());
-    for (index, path) in masked.into_iter().flatten().enumerate() {
-        let place = format!("linux.maskedPaths[{index}]");
-        let path = steps.c_string(&place, path.as_str())?;
-        steps.tolerant(Op::Mask { path }, &place, MAY_BE_MISSING);
-    }
-    let readonly = linux.and_then(|linux| linux.readonly_paths().as_ref());
-    for (index, path) in readonly.into_iter().flatten().enumerate() {
-        let place = format!("linux.readonlyPaths[{index}]");
-        let path = steps.c_string(&place, path.as_str())?;
-        steps.tolerant(Op::ReadonlyPath { path }, &place, MAY_BE_MISSING);
-    }
-    let cwd = spec.process().as_ref().map(|process| process.cwd().as_path());
-    if let Some(cwd) = cwd.filter(|cwd| *cwd != Path::new("/")) {
-        let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
-        steps.container(Op::MakeDir { path }, "process.cwd");
-    }
-    if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
-        steps.container(Op::ReadonlyRootfs, "root.readonly");
-    }
-    Ok(())
+    Err(steps.error(place, &format!("mount on {target}"), reason))
 }

@@ -212,6 +212,6 @@ fn flag(kind: LinuxNamespaceType) -> CloneFlags {
     CloneFlags::from_bits_retain(kind as i32)
 }
 
-fn range(mapping: &LinuxIdMapping) -> IdRange {
+pub(super) fn range(mapping: &LinuxIdMapping) -> IdRange {
     IdRange { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() }
 }

@@ -59,6 +59,8 @@ pub enum Op {
     SelinuxLabel { label: CString },
     /// Write oom_score_adj of the container's process (proc(5)); by either side.
     OomScore { score: String },
+    /// Open a mount tree of the host's and give it an id map (mount_setattr(2)).
+    OpenTree(OpenTree),
     /// Show the steps so far to a reader, before the target's own output begins.
     Narrate,
     /// Write the container's state for the hooks that its own process runs.
@@ -80,8 +82,12 @@ pub enum Op {
     Unshare { namespaces: CloneFlags },
     /// Bring up `lo` in the new network namespace.
     LoopbackUp,
-    /// Stop mounts from travelling between the host and this mount namespace.
-    PrivateMounts,
+    /// Say how mounts travel between the host and this mount namespace.
+    PropagateMounts { propagation: Propagation },
+    /// Make the mount that holds the root filesystem private.
+    PrivateParent { path: CString },
+    /// Open the root filesystem where it is, in a mount namespace that isn't new.
+    OpenRootfs { path: CString },
     /// Bind the root filesystem onto itself, so that it is a mount to pivot into.
     BindRootfs { path: CString },
     /// Cover the root filesystem by a throw-away layer in memory.
@@ -90,10 +96,10 @@ pub enum Op {
     Mount(NewMount),
     /// Bind a host path below the root filesystem.
     Bind(Bind),
-    /// Change the attributes of what is mounted at a path.
-    Remount { target: CString, set: u64 },
-    /// mknod(2) of a character device.
-    Device { path: CString, major: u32, minor: u32, mode: u32 },
+    /// Change what is mounted at a path.
+    Remount(Remount),
+    /// A device node below the root filesystem.
+    Device(Device),
     /// symlink(2) below the root filesystem.
     Symlink { path: CString, target: CString },
     /// Open a pty inside, bind it to /dev/console and send its master out.
@@ -106,8 +112,18 @@ pub enum Op {
     MakeDir { path: CString },
     /// Make the mount of the root filesystem read-only.
     ReadonlyRootfs,
+    /// Write a namespaced kernel parameter, named by its path below /proc/sys.
+    Sysctl { file: CString, value: String },
+    /// setdomainname(2).
+    Domainname { name: String },
     /// Make the root filesystem `/`, and let go of the host's (pivot_root(2)).
     PivotRoot,
+    /// The same where pivot_root can't: move the root filesystem's mount over `/`, chroot(2).
+    MoveRoot,
+    /// chroot(2) alone, in a mount namespace that isn't new.
+    Chroot,
+    /// Say how mounts travel to and from the mount at `/`.
+    PropagateRoot { propagation: Propagation },
     /// sethostname(2).
     Hostname { name: String },
     /// setrlimit(2).
@@ -195,6 +211,20 @@ pub struct NewMount {
     pub fstype: CString,
     pub flags: MsFlags,
     pub data: CString,
+    /// What is set once it is mounted.
+    pub settings: Settings,
+    pub takes_over: TakesOver,
+}
+
+/// What a new filesystem takes over from the directory that it covers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TakesOver {
+    #[default]
+    Nothing,
+    /// The permissions of a directory that was there before.
+    Mode,
+    /// Everything in it, by copying.
+    Content,
 }
 
 /// A bind mount: open_tree(2), mount_setattr(2), move_mount(2).
@@ -203,12 +233,82 @@ pub struct Bind {
     pub source: CString,
     pub target: CString,
     pub recursive: bool,
-    /// Attributes (`MOUNT_ATTR_*`) to set and to clear on the top mount.
+    pub settings: Settings,
+    /// The source is the tree that this [`Op::OpenTree`], counted from 0, has opened.
+    pub tree: Option<usize>,
+}
+
+/// A detached mount tree with an id map, which the container's process binds later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTree {
+    pub source: CString,
+    pub recursive: bool,
+    pub uids: Vec<IdRange>,
+    pub gids: Vec<IdRange>,
+    /// Map the ids of the mounts below the top one too.
+    pub map_recursive: bool,
+    /// The tree comes from the host's mount namespace, so it is told here what the
+    /// container's was told as a whole.
+    pub propagation: Option<Propagation>,
+}
+
+/// Changes to what is mounted already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remount {
+    pub target: CString,
+    /// Flags and options of the whole filesystem; `None` changes the mount alone.
+    pub filesystem: Option<(MsFlags, CString)>,
+    pub settings: Settings,
+}
+
+/// What mount_setattr(2) is to do to a mount and those below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Attributes (`MOUNT_ATTR_*`) of the top mount.
     pub attributes: Attributes,
     /// The same, for the mounts below it too.
-    pub recursive_attributes: Attributes,
-    /// Propagation (`MS_SHARED`, `MS_PRIVATE` …), 0 to leave it.
-    pub propagation: u64,
+    pub recursive: Attributes,
+    /// In this order.
+    pub propagation: Vec<Propagation>,
+}
+
+/// How mounts and unmounts travel between copies of a mount (mount_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    /// `MS_PRIVATE`, `MS_SHARED`, `MS_SLAVE` or `MS_UNBINDABLE`.
+    pub kind: MsFlags,
+    /// Also for the mounts below.
+    pub recursive: bool,
+}
+
+/// A device node or a FIFO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    pub path: CString,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub from: DeviceSource,
+}
+
+/// What kind of node a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    Character,
+    Block,
+    Fifo,
+}
+
+/// Where a device node comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceSource {
+    /// mknod(2); a node of the same kind that is there already will do.
+    New,
+    /// The host's node of the same path, bound: in a user namespace mknod is refused.
+    Host,
 }
 
 /// Mount attributes to set and to clear (mount_setattr(2)).

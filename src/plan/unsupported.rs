@@ -3,40 +3,20 @@
 //! Such a field is refused with its path. Ignoring it in silence would give a container
 //! that is less than what was asked for, and perhaps less safe.
 
-use oci_spec::runtime::{Linux, Mount, Spec};
+use oci_spec::runtime::{Linux, Spec};
 
 use super::Steps;
-use super::mount_options::MountOptions;
 use crate::error::Result;
 
 /// A field's path below its parent, and whether it is there and asks for something.
 type Field<T> = (&'static str, fn(&T) -> bool);
 
-const SPEC: &[Field<Spec>] =
-    &[("domainname", |spec| spec.domainname().is_some()), ("vm", |spec| spec.vm().is_some())];
+const SPEC: &[Field<Spec>] = &[("vm", |spec| spec.vm().is_some())];
 
 const LINUX: &[Field<Linux>] = &[
-    ("devices", |linux| has_any(linux.devices())),
     ("intelRdt", |linux| linux.intel_rdt().is_some()),
-    ("mountLabel", |linux| linux.mount_label().is_some()),
+    ("mountLabel", |linux| linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
     ("netDevices", |linux| linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-    ("rootfsPropagation", |linux| {
-        linux
-            .rootfs_propagation()
-            .as_deref()
-            .is_some_and(|kind| !matches!(kind, "" | "rprivate" | "private"))
-    }),
-    ("sysctl", |linux| linux.sysctl().as_ref().is_some_and(|sysctl| !sysctl.is_empty())),
-];
-
-const MOUNT: &[Field<Mount>] = &[
-    ("uidMappings", |mount| mount.uid_mappings().is_some()),
-    ("gidMappings", |mount| mount.gid_mappings().is_some()),
-    ("options", |mount| {
-        let options = mount.options().iter().flatten();
-        let known = MountOptions::parse(options.map(String::as_str));
-        known.data.split(',').any(|option| matches!(option, "idmap" | "ridmap" | "tmpcopyup"))
-    }),
 ];
 
 /// Refuses the first field that isn't carried out.
@@ -45,9 +25,6 @@ const MOUNT: &[Field<Mount>] = &[
 /// The field, by its path.
 pub(super) fn refuse(steps: &Steps, spec: &Spec) -> Result<()> {
     check(steps, "", SPEC, spec)?;
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        check(steps, &format!("mounts[{index}]."), MOUNT, mount)?;
-    }
     let Some(linux) = spec.linux() else {
         return Ok(());
     };
@@ -63,8 +40,4 @@ fn check<T>(steps: &Steps, parent: &str, fields: &[Field<T>], value: &T) -> Resu
             "this version of minirun can't do that",
         )),
     }
-}
-
-fn has_any<T>(list: &Option<Vec<T>>) -> bool {
-    list.as_ref().is_some_and(|list| !list.is_empty())
 }

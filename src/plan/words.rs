@@ -4,21 +4,15 @@
 
 use std::fmt;
 
+use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
+use super::mount_options::propagation_word;
 use super::namespaces::NEWTIME;
 use super::op::{
-    Attributes, Bind, Exec, HookStage, IdMap, IdRange, Mapper, NewMount, Op, Schedule,
+    DeviceKind, DeviceSource, Exec, HookStage, IdMap, IdRange, Mapper, Op, Propagation, Schedule,
 };
 use super::{Plan, Side, Step};
-
-/// `MOUNT_ATTR_*` of mount_setattr(2) and the fstab word for each.
-const ATTRIBUTE_WORDS: &[(u64, &str)] = &[
-    (libc::MOUNT_ATTR_RDONLY, "ro"),
-    (libc::MOUNT_ATTR_NOSUID, "nosuid"),
-    (libc::MOUNT_ATTR_NODEV, "nodev"),
-    (libc::MOUNT_ATTR_NOEXEC, "noexec"),
-];
 
 /// Namespace flags by the name that `lsns` and /proc/PID/ns give them.
 pub(crate) const NAMESPACE_WORDS: &[(CloneFlags, &str)] = &[
@@ -106,19 +100,23 @@ impl fmt::Display for Op {
                 write!(f, "unshare namespaces: {}", namespace_words(*namespaces))
             }
             Op::LoopbackUp => f.write_str("bring up lo"),
-            Op::PrivateMounts => f.write_str("make all mounts private"),
+            Op::PropagateMounts { propagation } => {
+                let how = Propagation { recursive: false, ..*propagation };
+                write!(f, "make all mounts {}", propagation_word(how))
+            }
+            Op::PrivateParent { path } => {
+                write!(f, "make the mount private that holds {}", text(path))
+            }
+            Op::OpenRootfs { path } => write!(f, "open the root directory {}", text(path)),
             Op::BindRootfs { path } => write!(f, "open the root filesystem {}", text(path)),
             Op::OverlayRootfs { path, .. } => {
                 write!(f, "open the root filesystem {} below a throw-away overlay", text(path))
             }
             Op::Mount(mount) => mount.fmt(f),
+            Op::OpenTree(tree) => tree.fmt(f),
             Op::Bind(bind) => bind.fmt(f),
-            Op::Remount { target, set } => {
-                write!(f, "remount {} ({})", text(target), attribute_words(*set, 0))
-            }
-            Op::Device { path, major, minor, mode } => {
-                write!(f, "make device {} (character {major}:{minor}, mode {mode:04o})", text(path))
-            }
+            Op::Remount(remount) => remount.fmt(f),
+            Op::Device(device) => device.fmt(f),
             Op::Symlink { path, target } => {
                 write!(f, "link {} to {}", text(path), text(target))
             }
@@ -127,7 +125,14 @@ impl fmt::Display for Op {
             Op::ReadonlyPath { path } => write!(f, "make {} read-only", text(path)),
             Op::MakeDir { path } => write!(f, "make directory {}", text(path)),
             Op::ReadonlyRootfs => f.write_str("make the root filesystem read-only"),
+            Op::Sysctl { file, value } => write!(f, "write {value:?} to /proc/sys/{}", text(file)),
+            Op::Domainname { name } => write!(f, "set domain name {name}"),
             Op::PivotRoot => f.write_str("pivot_root into the root filesystem"),
+            Op::MoveRoot => f.write_str("move the root filesystem over / and chroot into it"),
+            Op::Chroot => f.write_str("chroot into the root directory"),
+            Op::PropagateRoot { propagation } => {
+                write!(f, "make / {}", propagation_word(*propagation))
+            }
             Op::Hostname { name } => write!(f, "set hostname {name}"),
             Op::Rlimit { resource, soft, hard } => {
                 write!(f, "limit {resource:?} to {}:{}", limit(*soft), limit(*hard))
@@ -228,13 +233,22 @@ impl Op {
             Op::JoinCgroup { .. } => "the limits hold before anything of the container runs",
             Op::Unshare { .. } => "the container's own cgroup looks like the root of all",
             Op::LoopbackUp => "127.0.0.1 works inside, and leads nowhere else",
-            Op::PrivateMounts => "no mount made here shows up on the host, nor the other way round",
+            Op::PropagateMounts { propagation } => match propagation.kind {
+                MsFlags::MS_PRIVATE => {
+                    "no mount made here shows up on the host, nor the other way round"
+                }
+                _ => "no mount made here shows up on the host; what the host mounts may show here",
+            },
+            Op::PrivateParent { .. } => "the mounts below the root filesystem stay off the host's",
+            Op::OpenRootfs { .. } => "everything below is found from here",
             Op::BindRootfs { .. } => "pivot_root needs a mount, not just a directory",
             Op::OverlayRootfs { .. } => "writes go to memory, the directory stays as it is",
             Op::Mount(mount) => mount.purpose(),
+            Op::OpenTree(_) => "only the runtime may give a mount an id map",
             Op::Bind(_) => "a piece of the host, only as far as the options say",
-            Op::Remount { .. } => "what is mounted here can't be changed from inside",
-            Op::Device { .. } => "a device without secrets; the host's disks have no node here",
+            Op::Remount(_) => "what is mounted stays, only how it may be used changes",
+            Op::Device(device) if device.kind == DeviceKind::Fifo => "a named pipe",
+            Op::Device(_) => "a device without secrets; the host's disks have no node here",
             Op::Symlink { .. } => "a name that programs expect",
             Op::Console { .. } => {
                 "the target gets a terminal of its own, the host's stays out of reach"
@@ -245,8 +259,12 @@ impl Op {
             }
             Op::MakeDir { .. } => "the target starts in it",
             Op::ReadonlyRootfs => "the target can't change its own system",
+            Op::Sysctl { .. } => "the kernel keeps this parameter for each namespace apart",
             Op::PivotRoot => "the host's file system is gone: there is no path back to it",
-            Op::Hostname { .. } => "the host's own name stays as it is",
+            Op::MoveRoot => "the host's file system is covered: there is no path back to it",
+            Op::Chroot => "paths start here; the host's mounts are shared",
+            Op::PropagateRoot { .. } => "whether copies of the root see the mounts made in it",
+            Op::Hostname { .. } | Op::Domainname { .. } => "the host's own name stays as it is",
             Op::Rlimit { .. } => "a limit for each single process",
             Op::Schedule(_) => "how much processor time it gets beside others",
             Op::IoPriority { .. } => "how its disk accesses queue beside others'",
@@ -305,20 +323,29 @@ impl Op {
             Op::JoinCgroup { .. } => "join_cgroup",
             Op::Unshare { .. } => "unshare",
             Op::LoopbackUp => "loopback",
-            Op::PrivateMounts => "private_mounts",
+            Op::PropagateMounts { .. } => "propagate_mounts",
+            Op::PrivateParent { .. } => "private_parent",
+            Op::OpenRootfs { .. } => "rootfs",
             Op::BindRootfs { .. } => "rootfs",
             Op::OverlayRootfs { .. } => "overlay",
             Op::Mount(_) => "mount",
+            Op::OpenTree(_) => "open_tree",
             Op::Bind(_) => "bind",
-            Op::Remount { .. } => "remount",
-            Op::Device { .. } => "device",
+            Op::Remount(_) => "remount",
+            Op::Device(device) if device.from == DeviceSource::Host => "bind",
+            Op::Device(_) => "device",
             Op::Symlink { .. } => "symlink",
             Op::Console { .. } => "console",
             Op::Mask { .. } => "mask",
             Op::ReadonlyPath { .. } => "readonly_path",
             Op::MakeDir { .. } => "mkdir",
             Op::ReadonlyRootfs => "readonly_rootfs",
+            Op::Sysctl { .. } => "sysctl",
+            Op::Domainname { .. } => "domainname",
             Op::PivotRoot => "pivot_root",
+            Op::MoveRoot => "move_root",
+            Op::Chroot => "chroot",
+            Op::PropagateRoot { .. } => "propagate_root",
             Op::Hostname { .. } => "hostname",
             Op::Rlimit { .. } => "rlimit",
             Op::Schedule(_) => "scheduler",
@@ -345,41 +372,6 @@ impl Op {
             Op::Session { .. } => "setsid",
             Op::Exec(_) => "execve",
         }
-    }
-}
-
-impl fmt::Display for NewMount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mount {} on {}", text(&self.fstype), text(&self.target))?;
-        let flags = super::mount_options::flag_words(self.flags);
-        let options: Vec<&str> = flags
-            .into_iter()
-            .chain(self.data.to_str().ok().filter(|data| !data.is_empty()))
-            .collect();
-        if options.is_empty() { Ok(()) } else { write!(f, " ({})", options.join(",")) }
-    }
-}
-
-impl NewMount {
-    fn purpose(&self) -> &'static str {
-        match self.fstype.to_bytes() {
-            b"proc" => "a fresh /proc that knows only the processes of the new pid namespace",
-            b"sysfs" => "the network devices in it are those of the new network namespace",
-            b"devpts" => "terminals of its own, numbered from 0",
-            b"mqueue" => "POSIX message queues of the new IPC namespace",
-            b"cgroup" | b"cgroup2" => "the container sees its own cgroups",
-            _ => "memory that nobody else sees, gone with the container",
-        }
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bind {} on {}", text(&self.source), text(&self.target))?;
-        let Attributes { set, clear } = self.attributes;
-        let recursive = self.recursive_attributes;
-        let words = attribute_words(set | recursive.set, clear | recursive.clear);
-        if words.is_empty() { Ok(()) } else { write!(f, " ({words})") }
     }
 }
 
@@ -487,7 +479,7 @@ impl Plan {
     }
 }
 
-fn text(path: &std::ffi::CStr) -> String {
+pub(super) fn text(path: &std::ffi::CStr) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -504,14 +496,7 @@ fn namespace_words(namespaces: CloneFlags) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(" ") }
 }
 
-fn range_words(ranges: &[IdRange]) -> String {
+pub(super) fn range_words(ranges: &[IdRange]) -> String {
     let words = ranges.iter().map(|r| format!("{} is {} (x{})", r.container, r.host, r.size));
     words.collect::<Vec<_>>().join(", ")
-}
-
-fn attribute_words(set: u64, clear: u64) -> String {
-    let on = ATTRIBUTE_WORDS.iter().filter(|(bit, _)| set & bit != 0).map(|(_, w)| (*w).to_owned());
-    let off =
-        ATTRIBUTE_WORDS.iter().filter(|(bit, _)| clear & bit != 0).map(|(_, w)| format!("not {w}"));
-    on.chain(off).collect::<Vec<_>>().join(",")
 }

@@ -15,6 +15,18 @@ pub fn setresuid(uid: u32) -> Result<()> {
     unsafe { syscall(libc::SYS_setresuid, [uid as u64, uid as u64, uid as u64, 0, 0, 0]) }.map(drop)
 }
 
+/// Sets the NIS domain name of the UTS namespace (setdomainname(2)).
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_ADMIN, `EINVAL` when it is too long.
+pub fn setdomainname(name: &str) -> Result<()> {
+    // SAFETY: the pointer and the length are those of the string.
+    unsafe {
+        syscall(libc::SYS_setdomainname, [name.as_ptr() as u64, name.len() as u64, 0, 0, 0, 0])
+    }
+    .map(drop)
+}
+
 /// Sets the real, effective and saved group id (setresgid(2)).
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 //! This room imports nothing else of this crate.
 
 pub mod bpf;
+pub mod file;
 pub mod identity;
 pub mod keyring;
 pub mod message;

@@ -1,6 +1,7 @@
 //! The mount calls that work on descriptors: open_tree, move_mount, mount_setattr.
 
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{Result, syscall};
@@ -76,6 +77,25 @@ pub fn mount_setattr(
     recursive: bool,
 ) -> Result<()> {
     let attr = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    setattr(fd, &attr, recursive)
+}
+
+/// Gives a detached mount tree the id map of a user namespace (`MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// `EINVAL` when its filesystem can't have mapped ids or the tree is attached already;
+/// `EPERM` when it has an id map already or is another user namespace's filesystem.
+pub fn map_ids(tree: BorrowedFd<'_>, user: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: user.as_raw_fd() as u64,
+    };
+    setattr(tree, &attr, recursive)
+}
+
+fn setattr(fd: BorrowedFd<'_>, attr: &libc::mount_attr, recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` is valid for its size, the path is the empty C string.
     unsafe {
@@ -85,11 +105,52 @@ pub fn mount_setattr(
                 fd.as_raw_fd() as u64,
                 c"".as_ptr() as u64,
                 flags as u64,
-                (&raw const attr) as u64,
+                std::ptr::from_ref(attr) as u64,
                 size_of::<libc::mount_attr>() as u64,
                 0,
             ],
         )
     }
     .map(drop)
+}
+
+/// Whether a descriptor is the root of the mount that it lies on (statx(2)).
+///
+/// # Errors
+/// None that a caller could expect.
+pub fn is_mount_root(fd: BorrowedFd<'_>) -> Result<bool> {
+    /// linux/stat.h
+    const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is the empty C string, and the kernel fills a whole struct statx.
+    unsafe {
+        syscall(
+            libc::SYS_statx,
+            [
+                fd.as_raw_fd() as u64,
+                c"".as_ptr() as u64,
+                libc::AT_EMPTY_PATH as u64,
+                0,
+                found.as_mut_ptr() as u64,
+                0,
+            ],
+        )
+    }?;
+    // SAFETY: the struct has integers only, for which zeroes are a value.
+    let found = unsafe { found.assume_init() };
+    Ok(found.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn the_top_of_a_mount_is_told_from_what_is_in_it() {
+        let open = |path: &str| std::fs::File::open(path).unwrap();
+        assert!(is_mount_root(open("/proc").as_fd()).unwrap());
+        assert!(!is_mount_root(open("/proc/self").as_fd()).unwrap());
+    }
 }

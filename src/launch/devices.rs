@@ -1,0 +1,85 @@
+//! Device nodes, links and the console below /dev.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, makedev, minor, mknodat};
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+
+use super::inside;
+use crate::plan::op::{Device, DeviceKind, DeviceSource};
+use crate::sys::{self, Result};
+
+/// Makes a device node, or binds the host's.
+pub(super) fn device(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
+    match device.from {
+        DeviceSource::New => make(root, device),
+        DeviceSource::Host => bind(root, device),
+    }
+}
+
+fn make(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
+    let (dir, name) = inside::open_parent(root, &device.path)?;
+    let number = makedev(device.major.into(), device.minor.into());
+    let mode = Mode::from_bits_truncate(device.mode);
+    let made = inside::with_c_str(name, |name| {
+        mknodat(dir.as_fd(), name, file_type(device.kind), mode, number)?;
+        if (device.uid, device.gid) == (0, 0) {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        fchownat(dir.as_fd(), name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+    });
+    match made {
+        Err(Errno::EEXIST) => {
+            let found = inside::open(root, &device.path, OFlag::O_PATH)?;
+            if is(device, &fstat(found)?) { Ok(()) } else { Err(Errno::EEXIST) }
+        }
+        answer => answer,
+    }
+}
+
+fn bind(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
+    let tree = sys::mount::clone_tree(&device.path, false)?;
+    // It could be any file of the host by that name.
+    if !is(device, &fstat(tree.as_fd())?) {
+        return Err(Errno::ENXIO);
+    }
+    let target = inside::open_or_make_file(root, &device.path)?;
+    sys::mount::move_mount(tree.as_fd(), target.as_fd())
+}
+
+fn is(device: &Device, found: &FileStat) -> bool {
+    let number = (major(found.st_rdev), minor(found.st_rdev));
+    inside::file_type(found.st_mode) == file_type(device.kind)
+        && (device.kind == DeviceKind::Fifo || number == (device.major.into(), device.minor.into()))
+}
+
+fn file_type(kind: DeviceKind) -> SFlag {
+    match kind {
+        DeviceKind::Character => SFlag::S_IFCHR,
+        DeviceKind::Block => SFlag::S_IFBLK,
+        DeviceKind::Fifo => SFlag::S_IFIFO,
+    }
+}
+
+/// Makes a symlink.
+pub(super) fn symlink(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> Result<()> {
+    let (dir, name) = inside::open_parent(root, path)?;
+    inside::with_c_str(name, |name| symlinkat(target, dir.as_fd(), name))
+}
+
+/// Opens a pty of the container's own devpts, binds its slave to /dev/console, and
+/// gives master and slave.
+pub(super) fn console(root: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
+    let master = inside::open(root, c"/dev/pts/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY)?;
+    // The slave comes from the master, not from a path that could be another file
+    // by now (CVE-2025-52565).
+    let slave = sys::terminal::open_slave(master.as_fd())?;
+    let console = inside::open_or_make_file(root, c"/dev/console")?;
+    let tree = sys::mount::clone_tree_at(slave.as_fd(), false)?;
+    sys::mount::move_mount(tree.as_fd(), console.as_fd())?;
+    Ok((master, slave))
+}

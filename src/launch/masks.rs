@@ -1,0 +1,64 @@
+//! Hiding and sealing paths of the container.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
+use nix::unistd::fchdir;
+
+use super::inside;
+use crate::sys::{self, Result};
+
+/// What masks are made of, opened once and used for every masked path.
+#[derive(Default)]
+pub(super) struct Masks {
+    null: Option<OwnedFd>,
+    empty_dir: Option<OwnedFd>,
+}
+
+impl Masks {
+    /// Covers a file by /dev/null, a directory by an empty read-only one.
+    pub(super) fn mask(&mut self, root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+        let target = inside::open(root, path, OFlag::O_PATH)?;
+        if !inside::is_dir(target.as_fd())? {
+            let null = match &self.null {
+                Some(null) => null,
+                None => self.null.insert(open_null()?),
+            };
+            let tree = sys::mount::clone_tree_at(null.as_fd(), false)?;
+            return sys::mount::move_mount(tree.as_fd(), target.as_fd());
+        }
+        if let Some(empty) = &self.empty_dir {
+            let tree = sys::mount::clone_tree_at(empty.as_fd(), false)?;
+            return sys::mount::move_mount(tree.as_fd(), target.as_fd());
+        }
+        fchdir(target.as_fd())?;
+        let flags =
+            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let data = Some(c"size=0k,nr_inodes=1,mode=755");
+        mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), flags, data)?;
+        // The working directory is still below the new mount; the path leads to its top.
+        self.empty_dir = Some(inside::open(root, path, OFlag::O_PATH)?);
+        Ok(())
+    }
+}
+
+/// The host's /dev/null, made sure to be it (CVE-2025-31133).
+fn open_null() -> Result<OwnedFd> {
+    let null = open(c"/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let found = fstat(null.as_fd())?;
+    let is_null = inside::file_type(found.st_mode) == SFlag::S_IFCHR
+        && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3);
+    if is_null { Ok(null) } else { Err(Errno::ENODEV) }
+}
+
+/// Covers a path by a read-only view of itself.
+pub(super) fn readonly_path(root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    let target = inside::open(root, path, OFlag::O_PATH)?;
+    let tree = sys::mount::clone_tree_at(target.as_fd(), true)?;
+    sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, true)?;
+    sys::mount::move_mount(tree.as_fd(), target.as_fd())
+}

@@ -1,0 +1,103 @@
+//! The mount of type `cgroup`: what it means depends on how the host's cgroups are mounted.
+
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+
+use super::Steps;
+use super::mounts::read_only;
+use super::namespaces::Layout;
+use super::op::{Bind, NewMount, Op, Settings, TakesOver};
+use crate::error::Result;
+use crate::host::{CgroupLayout, Hierarchy, Host};
+
+const TOP: &str = "/sys/fs/cgroup";
+
+/// One mount on a host with cgroup v2, a directory of mounts with v1.
+pub(super) fn mount(
+    steps: &mut Steps,
+    place: &str,
+    mut new: NewMount,
+    host: &Host,
+    layout: &Layout,
+) -> Result<()> {
+    match &host.cgroup {
+        // There is nothing to show.
+        CgroupLayout::Absent => Ok(()),
+        CgroupLayout::V2 { own, .. } => {
+            let own = own_cgroup(layout, TOP, own);
+            new.fstype = c"cgroup2".into();
+            hierarchy(steps, place, new, own)
+        }
+        CgroupLayout::V1 { hierarchies } => v1(steps, place, &new, hierarchies, layout),
+    }
+}
+
+/// Without a cgroup namespace a fresh mount would show the host's whole tree, so
+/// the container's part is bound instead; `None` says that a mount will do.
+fn own_cgroup(layout: &Layout, mounted_at: &str, own: &str) -> Option<String> {
+    let namespaced = layout.has(CloneFlags::CLONE_NEWCGROUP);
+    (!namespaced).then(|| format!("{mounted_at}{own}"))
+}
+
+/// What is bound is read-only: nothing would keep the container below its own cgroup
+/// (CVE-2023-25809).
+fn hierarchy(steps: &mut Steps, place: &str, new: NewMount, own: Option<String>) -> Result<()> {
+    let op = match own {
+        None => Op::Mount(new),
+        Some(own) => {
+            let mut settings = Settings::default();
+            settings.attributes.set = libc::MOUNT_ATTR_RDONLY
+                | libc::MOUNT_ATTR_NOSUID
+                | libc::MOUNT_ATTR_NODEV
+                | libc::MOUNT_ATTR_NOEXEC;
+            let source = steps.c_string(place, own)?;
+            Op::Bind(Bind { source, target: new.target, recursive: false, settings, tree: None })
+        }
+    };
+    steps.container(op, place);
+    Ok(())
+}
+
+/// A v1 host has a directory a hierarchy, on a tmpfs that is sealed afterwards.
+fn v1(
+    steps: &mut Steps,
+    place: &str,
+    asked: &NewMount,
+    hierarchies: &[Hierarchy],
+    layout: &Layout,
+) -> Result<()> {
+    let base = NewMount {
+        source: c"tmpfs".into(),
+        fstype: c"tmpfs".into(),
+        flags: asked.flags - MsFlags::MS_RDONLY,
+        data: c"mode=755,size=64k".into(),
+        ..asked.clone()
+    };
+    steps.container(Op::Mount(base), place);
+    let top = asked.target.to_string_lossy().into_owned();
+    for found in hierarchies {
+        let is_v2 = found.controllers.is_empty();
+        let target = steps.c_string(place, format!("{top}/{}", found.directory))?;
+        let new = NewMount {
+            source: c"cgroup".into(),
+            target,
+            fstype: if is_v2 { c"cgroup2".into() } else { c"cgroup".into() },
+            flags: asked.flags,
+            data: steps.c_string(place, found.controllers.as_str())?,
+            settings: asked.settings.clone(),
+            takes_over: TakesOver::Nothing,
+        };
+        let mounted_at = format!("{TOP}/{}", found.directory);
+        hierarchy(steps, place, new, own_cgroup(layout, &mounted_at, &found.own))?;
+        // `cpu,cpuacct` is reached as `cpu` and as `cpuacct` too.
+        for name in found.controllers.split(',').filter(|_| found.controllers.contains(',')) {
+            let path = steps.c_string(place, format!("{top}/{name}"))?;
+            let target = steps.c_string(place, found.directory.as_str())?;
+            steps.container(Op::Symlink { path, target }, place);
+        }
+    }
+    if asked.flags.contains(MsFlags::MS_RDONLY) {
+        steps.container(Op::Remount(read_only(asked.target.clone())), place);
+    }
+    Ok(())
+}

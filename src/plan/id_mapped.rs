@@ -1,0 +1,103 @@
+//! Bind mounts with an id map of their own (`idmap`, `ridmap`, `uidMappings`, `gidMappings`).
+//!
+//! Only who has rights over the source's filesystem may map its ids, which the container's
+//! process in its user namespace hasn't. So the runtime opens the trees before the clone,
+//! and the container's process inherits them and puts them into place.
+
+use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
+
+use super::Steps;
+use super::mount_options::MountOptions;
+use super::mounts::{is_bind, options_of};
+use super::namespaces::{Layout, range};
+use super::op::{IdRange, Op, OpenTree, Propagation};
+use crate::error::Result;
+
+/// The runtime's steps, one for each such mount.
+pub(super) fn open_trees(
+    steps: &mut Steps,
+    spec: &Spec,
+    layout: &Layout,
+    propagation: Option<Propagation>,
+) -> Result<()> {
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let options = options_of(mount);
+        if !is_id_mapped(mount, &options) {
+            continue;
+        }
+        let place = format!("mounts[{index}]");
+        check(steps, mount, &options, &place, layout)?;
+        let Some(source) = mount.source() else {
+            return Err(steps.error(&place, "bind", "a source is missing"));
+        };
+        let ranges = |own: &Option<Vec<LinuxIdMapping>>, layout: &[IdRange]| match own {
+            Some(own) if !own.is_empty() => own.iter().map(range).collect(),
+            _ => layout.to_vec(),
+        };
+        let tree = OpenTree {
+            source: steps.c_string(&place, source.as_os_str().as_encoded_bytes())?,
+            recursive: options.bind.unwrap_or(false),
+            uids: ranges(mount.uid_mappings(), &layout.uids),
+            gids: ranges(mount.gid_mappings(), &layout.gids),
+            map_recursive: options.id_map.unwrap_or(false),
+            propagation,
+        };
+        steps.runtime(Op::OpenTree(tree), &place);
+    }
+    Ok(())
+}
+
+/// Which of the opened trees the mount at `index` binds.
+pub(super) fn tree(spec: &Spec, index: usize) -> Option<usize> {
+    let is_mapped = |mount: &Mount| is_id_mapped(mount, &options_of(mount));
+    let mounts = spec.mounts().as_deref()?;
+    is_mapped(mounts.get(index)?)
+        .then(|| mounts.iter().take(index).filter(|mount| is_mapped(mount)).count())
+}
+
+fn is_id_mapped(mount: &Mount, options: &MountOptions) -> bool {
+    options.id_map.is_some() || has_any(mount.uid_mappings()) || has_any(mount.gid_mappings())
+}
+
+/// Refuses an id map that has no meaning.
+///
+/// # Errors
+/// The field, by its path.
+pub(super) fn check(
+    steps: &Steps,
+    mount: &Mount,
+    options: &MountOptions,
+    place: &str,
+    layout: &Layout,
+) -> Result<()> {
+    if !is_id_mapped(mount, options) {
+        return Ok(());
+    }
+    let refuse = |field: &str, reason: &str| {
+        Err(steps.error(&format!("{place}.{field}"), "map the ids of a mount", reason))
+    };
+    if !is_bind(mount, options) || options.remount {
+        return refuse("options", "only a bind mount can have an id map");
+    }
+    let (uids, gids) = (mount.uid_mappings(), mount.gid_mappings());
+    match (has_any(uids), has_any(gids)) {
+        (true, false) => return refuse("gidMappings", "there are uidMappings and none for gids"),
+        (false, true) => return refuse("uidMappings", "there are gidMappings and none for uids"),
+        (false, false) if layout.uids.is_empty() || layout.gids.is_empty() => {
+            let reason = "without mappings of its own the mount takes those of the container's \
+                          user namespace, and linux.uidMappings and linux.gidMappings give none";
+            return refuse("options", reason);
+        }
+        _ => {}
+    }
+    for (mappings, field) in [(uids, "uidMappings"), (gids, "gidMappings")] {
+        if mappings.iter().flatten().any(|mapping| mapping.size() == 0) {
+            return refuse(field, "a mapping has size 0");
+        }
+    }
+    Ok(())
+}
+
+fn has_any(mappings: &Option<Vec<LinuxIdMapping>>) -> bool {
+    mappings.as_ref().is_some_and(|mappings| !mappings.is_empty())
+}

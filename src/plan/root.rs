@@ -1,0 +1,137 @@
+//! The root filesystem: opened first, protected and entered last.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+use oci_spec::runtime::Spec;
+
+use super::mount_options::propagation;
+use super::namespaces::Layout;
+use super::op::{Op, Propagation};
+use super::{Options, Steps, mounts};
+use crate::error::Result;
+
+const PROPAGATION: &str = "linux.rootfsPropagation";
+
+/// What is masked or read-only may be missing: kernels differ in what /proc and /sys hold.
+const MAY_BE_MISSING: &[Errno] = &[Errno::ENOENT, Errno::ENOTDIR];
+
+/// How mounts travel, from `linux.rootfsPropagation`.
+pub(super) struct Travel {
+    /// What every mount of the new namespace becomes, first of all; nothing when mounts
+    /// are to travel both ways.
+    pub(super) tree: Option<Propagation>,
+    /// What the mount at `/` becomes, last of all.
+    root: Option<Propagation>,
+}
+
+impl Travel {
+    /// # Errors
+    /// When the value is none of the specification's.
+    pub(super) fn new(spec: &Spec, steps: &Steps) -> Result<Self> {
+        let all = |kind| Some(Propagation { kind, recursive: true });
+        let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+        let asked = match asked.filter(|asked| !asked.is_empty()) {
+            Some(asked) => match propagation(asked) {
+                Some(found) => Some(found),
+                None => {
+                    let reason = format!("{asked:?} is none of shared, slave, private, unbindable");
+                    return Err(steps.error(PROPAGATION, "set mount propagation", reason));
+                }
+            },
+            None => None,
+        };
+        // Binds that receive the host's mounts need a namespace that receives them.
+        let receives = spec.mounts().iter().flatten().any(|mount| {
+            let settings = mounts::options_of(mount).settings;
+            let cuts = MsFlags::MS_PRIVATE | MsFlags::MS_UNBINDABLE;
+            settings.propagation.iter().any(|found| !cuts.contains(found.kind))
+        });
+        let tree = match asked.map(|asked| asked.kind) {
+            Some(MsFlags::MS_SHARED) => None,
+            Some(MsFlags::MS_SLAVE) => all(MsFlags::MS_SLAVE),
+            _ if receives => all(MsFlags::MS_SLAVE),
+            _ => all(MsFlags::MS_PRIVATE),
+        };
+        let root = asked.filter(|asked| {
+            matches!(asked.kind, MsFlags::MS_SHARED | MsFlags::MS_UNBINDABLE)
+                || (asked.kind == MsFlags::MS_PRIVATE && receives)
+        });
+        // What single mounts were told holds for them.
+        let root = root.map(|root| Propagation { recursive: false, ..root });
+        Ok(Travel { tree, root })
+    }
+}
+
+/// Makes the root filesystem a mount of this namespace.
+pub(super) fn open(
+    steps: &mut Steps,
+    spec: &Spec,
+    options: &Options,
+    layout: &Layout,
+    travel: &Travel,
+) -> Result<()> {
+    let Some(root) = spec.root() else {
+        return Err(steps.error("root", "open the root filesystem", "none is given"));
+    };
+    let path = steps.c_string("root.path", root.path().as_os_str().as_encoded_bytes())?;
+    match travel.tree {
+        Some(propagation) => steps.container(Op::PropagateMounts { propagation }, PROPAGATION),
+        None => steps.container(Op::PrivateParent { path: path.clone() }, PROPAGATION),
+    }
+    let op = if options.ephemeral {
+        Op::OverlayRootfs { path, userxattr: layout.has_user() }
+    } else {
+        Op::BindRootfs { path }
+    };
+    steps.container(op, "root.path");
+    Ok(())
+}
+
+/// Hides and seals, after everything is mounted that could be hidden or sealed.
+pub(super) fn protect(steps: &mut Steps, spec: &Spec) -> Result<()> {
+    let linux = spec.linux().as_ref();
+    let masked = linux.and_then(|linux| linux.masked_paths().as_ref());
+    for (index, path) in masked.into_iter().flatten().enumerate() {
+        let place = format!("linux.maskedPaths[{index}]");
+        let path = steps.c_string(&place, path.as_str())?;
+        check(steps, &place, "mask", &path)?;
+        steps.tolerant(Op::Mask { path }, &place, MAY_BE_MISSING);
+    }
+    let readonly = linux.and_then(|linux| linux.readonly_paths().as_ref());
+    for (index, path) in readonly.into_iter().flatten().enumerate() {
+        let place = format!("linux.readonlyPaths[{index}]");
+        let path = steps.c_string(&place, path.as_str())?;
+        check(steps, &place, "make read-only", &path)?;
+        steps.tolerant(Op::ReadonlyPath { path }, &place, MAY_BE_MISSING);
+    }
+    let cwd = spec.process().as_ref().map(|process| process.cwd().as_path());
+    if let Some(cwd) = cwd.filter(|cwd| *cwd != Path::new("/")) {
+        let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
+        steps.container(Op::MakeDir { path }, "process.cwd");
+    }
+    mounts::readonly(steps, spec)?;
+    if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+        steps.container(Op::ReadonlyRootfs, "root.readonly");
+    }
+    Ok(())
+}
+
+/// An empty path would be missing and so be taken for done.
+fn check(steps: &Steps, place: &str, what: &str, path: &std::ffi::CStr) -> Result<()> {
+    match path.to_bytes() {
+        b"" => Err(steps.error(place, what, "the path is empty")),
+        b"/" => Err(steps.error(place, what, "the path is the root itself")),
+        _ => Ok(()),
+    }
+}
+
+/// Leaves the host's file tree.
+pub(super) fn enter(steps: &mut Steps, options: &Options, travel: &Travel) {
+    let op = if options.no_pivot { Op::MoveRoot } else { Op::PivotRoot };
+    steps.container(op, "root.path");
+    if let Some(propagation) = travel.root {
+        steps.container(Op::PropagateRoot { propagation }, PROPAGATION);
+    }
+}
