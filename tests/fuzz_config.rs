@@ -190,7 +190,7 @@ fn any_configuration_gives_a_plan_or_one_sentence() {
     let seeds: Vec<Value> =
         BUNDLES.iter().map(|b| serde_json::from_str(&read(b).unwrap()).unwrap()).collect();
     let first = number("MINIRUN_FUZZ_SEED");
-    let count = if first.is_some() { 1 } else { number("MINIRUN_FUZZ").unwrap_or(3000) };
+    let count = if first.is_some() { 1 } else { number("MINIRUN_FUZZ").unwrap_or(1000) };
     let (mut plans, mut refusals) = (0u64, Map::new());
     for seed in (first.unwrap_or(1)..).take(count as usize) {
         let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
