@@ -6,7 +6,6 @@
 //! `MINIRUN_FUZZ=N` sets how many configurations are tried, `MINIRUN_FUZZ_SEED=S` repeats
 //! one that was reported.
 
-#[allow(dead_code)]
 mod support;
 
 use std::fs;
