@@ -15,6 +15,9 @@ use crate::host::Host;
 /// belongs to the exit signal.
 pub(crate) const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
+/// How many lines an id map can have.
+const MOST_RANGES: usize = 340;
+
 /// Which namespaces are new, which are joined, and the id maps of the user namespace.
 pub(super) struct Layout {
     pub(super) new: CloneFlags,
@@ -68,9 +71,11 @@ impl Layout {
                 let reason = "a user namespace needs at least one mapping";
                 return Err(steps.error(path, "map ids", reason));
             }
-            if ranges.iter().any(|range| range.size == 0) {
-                return Err(steps.error(path, "map ids", "a mapping has size 0"));
+            if !layout.has_user() && !ranges.is_empty() {
+                let reason = "there is no user namespace to map them in";
+                return Err(steps.error(path, "map ids", reason));
             }
+            check_ranges(steps, ranges, path)?;
         }
         Ok(layout)
     }
@@ -205,6 +210,35 @@ impl Layout {
         steps.container(Op::Hostname { name: name.clone() }, "hostname");
         Ok(())
     }
+}
+
+/// What the kernel would refuse with a bare EINVAL (user_namespaces(7)).
+fn check_ranges(steps: &Steps, ranges: &[IdRange], path: &str) -> Result<()> {
+    if ranges.len() > MOST_RANGES {
+        let reason = format!("{} mappings are more than the {MOST_RANGES} allowed", ranges.len());
+        return Err(steps.error(path, "map ids", reason));
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        let refuse =
+            |reason: &str| Err(steps.error(&format!("{path}[{index}]"), "map ids", reason));
+        let last = |first: u32| first.checked_add(range.size - 1).filter(|id| *id < u32::MAX);
+        if range.size == 0 {
+            return refuse("its size is 0");
+        }
+        if last(range.container).is_none() || last(range.host).is_none() {
+            return refuse("it goes beyond the highest id, 4294967294");
+        }
+        let meets = |first: u32, other: u32, size: u32| {
+            first <= other + (size - 1) && other <= first + (range.size - 1)
+        };
+        if ranges[..index].iter().any(|before| {
+            meets(range.container, before.container, before.size)
+                || meets(range.host, before.host, before.size)
+        }) {
+            return refuse("it overlaps with one before it");
+        }
+    }
+    Ok(())
 }
 
 fn flag(kind: LinuxNamespaceType) -> CloneFlags {

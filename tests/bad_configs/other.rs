@@ -6,7 +6,7 @@ use super::{Row, gone};
 
 pub fn rows() -> Vec<Row> {
     vec![
-        ("/ociVersion", gone(), ""),
+        ("/ociVersion", gone(), "ociVersion"),
         ("/ociVersion", json!(""), "ociVersion"),
         ("/ociVersion", json!("one"), "ociVersion"),
         ("/ociVersion", json!("1.0"), "ociVersion"),
@@ -17,7 +17,7 @@ pub fn rows() -> Vec<Row> {
         ("/annotations", json!(["a"]), "annotations"),
         ("/annotations", json!({ "a": 1 }), "annotations.a"),
         ("/vm", json!({ "kernel": { "path": "/k" } }), "vm"),
-        ("/hooks", json!([]), "hooks…"),
+        ("/hooks", json!(7), "hooks"),
         ("/hooks/prestart", json!({}), "hooks.prestart"),
         ("/hooks/prestart", json!([{}]), "hooks.prestart[0]"),
         ("/hooks/prestart", json!([{ "path": "bin/true" }]), "hooks.prestart[0].path"),
