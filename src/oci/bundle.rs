@@ -45,6 +45,11 @@ pub(crate) fn interpret(text: &[u8], bundle: &Path) -> Result<Spec> {
     let mut spec = parse(text, &step)?;
     check_version(spec.version(), &step)?;
     if let Some(root) = spec.root_mut() {
+        if root.path().as_os_str().is_empty() {
+            return Err(
+                Error::said(step, "the path of the root filesystem is missing").at("root.path")
+            );
+        }
         root.set_path(bundle.join(root.path()));
     }
     Ok(spec)

@@ -454,9 +454,10 @@ fn capabilities_that_cannot_be_granted_are_left_out_with_a_warning() {
 fn with_a_user_namespace_the_runtime_limits_and_scores_and_its_root_makes_the_files() {
     use serde_json::json;
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-    for (kinds, side) in
-        [(vec!["pid", "mount"], Side::Container), (vec!["pid", "mount", "user"], Side::Runtime)]
-    {
+    for (kinds, side, ids) in [
+        (vec!["pid", "mount"], Side::Container, json!([])),
+        (vec!["pid", "mount", "user"], Side::Runtime, ids),
+    ] {
         let namespaces: Vec<_> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
         let spec = json!({
             "ociVersion": "1.3.0",

@@ -80,6 +80,9 @@ pub(super) fn read(profile: &LinuxSeccomp) -> Result<Profile<'_>, Refusal> {
 
 fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
     let path = |field: &str| format!("linux.seccomp.syscalls[{index}].{field}");
+    if syscall.names().is_empty() {
+        return Err(Refusal::new(path("names"), "a rule needs at least one system call"));
+    }
     if let Some(at) = syscall.names().iter().position(String::is_empty) {
         let reason = "no system call has an empty name";
         return Err(Refusal::new(path(&format!("names[{at}]")), reason));

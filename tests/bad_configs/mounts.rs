@@ -9,7 +9,8 @@ pub fn rows() -> Vec<Row> {
     vec![
         ("/root", json!("rootfs"), "root"),
         ("/root", gone(), "root"),
-        ("/root", json!({}), "root"),
+        ("/root", json!({}), "root.path"),
+        ("/root/path", json!(""), "root.path"),
         ("/root/path", json!(7), "root.path"),
         ("/root/path", json!("a\u{0}b"), "root.path"),
         ("/root/readonly", json!("ro"), "root.readonly"),
@@ -36,7 +37,7 @@ pub fn rows() -> Vec<Row> {
         ("/mounts/2/source", gone(), "mounts[2]…"),
         ("/mounts/2", json!({ "destination": "/x", "options": ["bind"] }), "mounts[2]…"),
         ("/mounts/2/uidMappings", json!("0:0:1"), "mounts[2].uidMappings"),
-        ("/mounts/2/uidMappings", json!([{ "containerID": 0 }]), "mounts[2].uidMappings[0]"),
+        ("/mounts/2/uidMappings", json!([{ "containerID": 0 }]), "mounts[2]…"),
         (
             "/mounts/2/uidMappings",
             json!([{ "containerID": 0, "hostID": 0, "size": 1 }]),
