@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
@@ -137,8 +138,9 @@ fn lists_are_tables_json_or_ids() {
 #[test]
 fn unknown_containers_are_named_as_callers_expect() {
     let place = Place::new("unknown", &[], "true");
-    for verb in [&["state"][..], &["start"], &["kill"], &["delete"]] {
-        let text = place.fails(&[verb, &["nobody"]].concat());
+    let verbs = ["state", "start", "kill", "delete", "ps", "pause", "resume", "update"];
+    for verb in verbs {
+        let text = place.fails(&[verb, "nobody"]);
         assert!(text.contains("container does not exist"), "{verb:?}: {text}");
     }
     assert_eq!(place.output(&["delete", "--force", "nobody"]).stderr, b"");
@@ -339,6 +341,93 @@ fn wrong_usage_is_1_and_says_what_is_right() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", said(&output));
         assert!(stderr(&output).contains("Usage: minirun "), "{}", said(&output));
     }
+}
+
+#[test]
+fn processes_are_listed_as_pids_or_by_ps() {
+    let place = Place::new("ps", &[], "sleep 60 & exec sleep 61");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    let init = place.json(&["state", &id])["pid"].clone();
+    let patience = Instant::now() + Duration::from_secs(10);
+    let table = loop {
+        let table = place.succeeds(&["ps", &id]);
+        if table.lines().count() == 3 || Instant::now() > patience {
+            break table;
+        }
+    };
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].contains("PID") && lines[0].contains("CMD"), "{table}");
+    assert!(table.contains("sleep 61") && table.contains("sleep 60"), "{table}");
+    let pids = place.json(&["ps", "--format", "json", &id]);
+    assert!(pids.as_array().unwrap().len() == 2 && pids.as_array().unwrap().contains(&init));
+    let chosen = place.succeeds(&["ps", &id, "-o", "pid,comm", "-e"]);
+    assert_eq!(chosen.lines().next().unwrap().split_whitespace().count(), 2, "{chosen}");
+    assert_eq!(chosen.lines().count(), 3, "{chosen}");
+    assert!(place.fails(&["ps", &id, "-o", "comm"]).contains("it has no column PID"));
+    assert!(place.fails(&["ps", &id, "--nonsense"]).contains("run ps: exit status"));
+}
+
+#[test]
+fn a_container_is_paused_and_resumed() {
+    if support::skipped(support::without_root()) {
+        return;
+    }
+    let place = Place::new("pause", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    assert!(place.fails(&["resume", &id]).contains("container not paused"));
+    assert_eq!(place.succeeds(&["pause", &id]), "");
+    assert_eq!(place.json(&["state", &id])["status"], "paused");
+    assert_eq!(place.succeeds(&["resume", &id]), "");
+    assert_eq!(place.json(&["state", &id])["status"], "running");
+    place.succeeds(&["pause", &id]);
+    place.succeeds(&["delete", "--force", &id]);
+}
+
+#[test]
+fn limits_are_changed_by_options_and_by_json() {
+    if support::skipped(support::without_root()) {
+        return;
+    }
+    let script = "trap : USR1; while :; do sleep 60 & wait; \
+                  cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max; done";
+    let place = Place::new("update", &["--memory", "64m"], script);
+    let id = place.id("one");
+    let mut command = place.command(&["run", &id]);
+    let mut child = Reaped(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut out = child.0.stdout.take().unwrap();
+    let mut limit_is = |bytes: u64| {
+        let patience = Instant::now() + Duration::from_secs(10);
+        let (word, mut read) = (format!("{bytes}\n"), String::new());
+        while !read.contains(&word) && Instant::now() < patience {
+            place.output(&["kill", &id, "USR1"]);
+            read += &support::read_some(&mut out);
+        }
+        assert!(read.contains(&word), "the limit isn't {bytes} but {read}");
+    };
+    let running = || place.output(&["state", &id]).status.success();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !running() && Instant::now() < patience {}
+    place.succeeds(&["update", "--memory", "32m", "--pids-limit", "50", &id]);
+    limit_is(32 << 20);
+    let file = place.dir.file("resources");
+    fs::write(&file, r#"{"memory": {"limit": 50331648}}"#).unwrap();
+    place.succeeds(&["update", "--resources", &file, &id]);
+    limit_is(48 << 20);
+    let mut command = place.command(&["update", "--resources=-", &id]);
+    command.stdin(Stdio::piped()).stderr(Stdio::inherit());
+    let mut update = command.spawn().unwrap();
+    let mut stdin = update.stdin.take().unwrap();
+    stdin.write_all(br#"{"memory": {"limit": 41943040}}"#).unwrap();
+    drop(stdin);
+    assert!(update.wait().unwrap().success());
+    limit_is(40 << 20);
+    fs::write(&file, r#"{"memory": {"limit": "much"}}"#).unwrap();
+    let text = place.fails(&["update", "-r", &file, &id]);
+    assert!(text.contains("(--resources memory.limit)"), "{text}");
+    assert!(place.fails(&["update", "-r", "/nowhere", &id]).contains("read /nowhere"));
+    place.succeeds(&["delete", "--force", &id]);
 }
 
 /// Keeps a child from outliving a failed assertion.

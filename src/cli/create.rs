@@ -13,7 +13,7 @@ use super::global::Global;
 /// Make a container of a bundle; `start` runs its program
 #[derive(Debug, Parser)]
 pub struct Create {
-    /// Name for the container: letters, digits and any of _+-.
+    /// Name for the container, made of A-Z a-z 0-9 . _ + -
     id: String,
     /// Write the pid of the container's first process
     #[arg(long, value_name = "FILE")]

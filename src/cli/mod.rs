@@ -9,7 +9,9 @@ mod global;
 mod kill;
 mod list;
 mod log;
+mod pause;
 mod plan;
+mod ps;
 mod run;
 mod settings;
 mod spec;
@@ -17,10 +19,11 @@ mod start;
 mod state;
 mod table;
 mod target;
+mod update;
 mod values;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{Read, Write};
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Parser};
@@ -54,6 +57,10 @@ const VERBS: &[Verb] = &[
     verb::<list::List>("list", Room::Oci),
     verb::<kill::Kill>("kill", Room::Oci),
     verb::<delete::Delete>("delete", Room::Oci),
+    verb::<ps::Ps>("ps", Room::Oci),
+    verb::<pause::Pause>("pause", Room::Oci),
+    verb::<pause::Resume>("resume", Room::Oci),
+    verb::<update::Update>("update", Room::Oci),
     verb::<features::Features>("features", Room::Oci),
 ];
 
@@ -207,6 +214,27 @@ fn print_json(value: &impl serde::Serialize) -> Result<u8, Error> {
         .map_err(|error| Error::said("write JSON", error.to_string()))?;
     print(&(text + "\n"))?;
     Ok(0)
+}
+
+/// Reads JSON that an option names, a file or `-` for standard input; what is wrong in it
+/// is told by its path.
+fn read_json<T: serde::de::DeserializeOwned>(file: &str, option: &str) -> Result<T, Error> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => std::io::stdin().read_to_string(&mut text).map(drop),
+        file => std::fs::read_to_string(file).map(|content| text = content),
+    };
+    read.map_err(|error| Error::io(format!("read {file}"), &error).at(option))?;
+    parse_json(&text, option)
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(text: &str, option: &str) -> Result<T, Error> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        // A path of "." is the whole: it isn't JSON at all.
+        let place = format!("{option} {}", error.path());
+        Error::said("read JSON", error.inner().to_string()).at(place.trim_end_matches([' ', '.']))
+    })
 }
 
 fn shown(global: &Global, text: &str) -> u8 {

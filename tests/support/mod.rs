@@ -215,21 +215,25 @@ pub fn receive_fd(socket: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Reads until this has come, to the end, or for ten seconds; gives all that was read.
+/// Reads until this has come, for ten seconds at most; gives all that was read.
 pub fn read_until(file: &mut (impl Read + AsFd), word: &str) -> String {
-    use nix::poll::{PollFd, PollFlags, poll};
     let mut read = String::new();
     let patience = Instant::now() + Duration::from_secs(10);
     while !read.contains(word) && Instant::now() < patience {
-        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-        if matches!(poll(&mut fds, 100u16), Ok(1..)) {
-            let mut bytes = [0; 4096];
-            match file.read(&mut bytes) {
-                // A pty without a writer gives EIO.
-                Ok(0) | Err(_) => break,
-                Ok(count) => read.push_str(&String::from_utf8_lossy(&bytes[..count])),
-            }
-        }
+        read += &read_some(file);
     }
     read
+}
+
+/// What comes within a tenth of a second, if anything does.
+pub fn read_some(file: &mut (impl Read + AsFd)) -> String {
+    use nix::poll::{PollFd, PollFlags, poll};
+    let mut bytes = [0; 4096];
+    let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    let count = match poll(&mut fds, 100u16) {
+        // A pty without a writer gives EIO.
+        Ok(1..) => file.read(&mut bytes).unwrap_or(0),
+        _ => 0,
+    };
+    String::from_utf8_lossy(&bytes[..count]).into_owned()
 }
