@@ -110,10 +110,11 @@ pub(super) fn make_readonly(root: BorrowedFd<'_>) -> Result<()> {
 /// With `.` for both arguments the old root ends up on top of the new one, and no
 /// directory is needed to put it in (pivot_root(2), "pivot_root(".", ".")").
 pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+    let host = open(c"/", DIR, Mode::empty())?;
     fchdir(root)?;
     pivot_root(c".", c".")?;
     // Where mounts travel to the host, unmounts would too.
-    mount(NONE, c".", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)?;
+    sys::mount::mount_setattr(host.as_fd(), 0, 0, MsFlags::MS_SLAVE.bits(), true)?;
     umount2(c".", MntFlags::MNT_DETACH)?;
     chdir(c"/")
 }
@@ -124,12 +125,18 @@ pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<()> {
 /// The host's mounts stay below; unlike the rest of them, a whole /proc or /sys would let
 /// root of a user namespace mount one without what is masked here, so these go.
 pub(super) fn move_over(root: BorrowedFd<'_>) -> Result<()> {
-    mount(NONE, c"/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)?;
+    let keep_from_host = |dir: &OwnedFd, recursive| {
+        sys::mount::mount_setattr(dir.as_fd(), 0, 0, MsFlags::MS_SLAVE.bits(), recursive)
+    };
+    keep_from_host(&open(c"/", DIR, Mode::empty())?, false)?;
     for path in [c"/proc", c"/sys"] {
-        match umount2(path, MntFlags::MNT_DETACH) {
-            // Nothing is mounted there.
-            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
+        let dir = match open(path, DIR, Mode::empty()) {
+            Err(Errno::ENOENT) => continue,
+            answer => answer?,
+        };
+        if sys::mount::is_mount_root(dir.as_fd())? {
+            keep_from_host(&dir, true)?;
+            umount2(path, MntFlags::MNT_DETACH)?;
         }
     }
     fchdir(root)?;

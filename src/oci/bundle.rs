@@ -3,14 +3,15 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Mount, Spec};
 
 use crate::error::{Error, Result};
 
 /// The runtime-spec versions that are understood: 1.0.0 up to this minor version.
 const NEWEST_MINOR: u64 = 3;
 
-/// Reads `bundle`/config.json. A relative `root.path` is taken from the bundle.
+/// Reads `bundle`/config.json. A relative `root.path`, and the source of a bind mount, are
+/// taken from the bundle.
 ///
 /// Unknown properties are ignored, as the runtime-spec demands ("Extensibility"); a known
 /// one of the wrong type is an error that names its path.
@@ -52,7 +53,18 @@ pub(crate) fn interpret(text: &[u8], bundle: &Path) -> Result<Spec> {
         }
         root.set_path(bundle.join(root.path()));
     }
+    for mount in spec.mounts_mut().iter_mut().flatten().filter(|mount| is_bind(mount)) {
+        let source = mount.source().as_ref().filter(|path| !path.as_os_str().is_empty());
+        let source = source.map(|path| bundle.join(path));
+        mount.set_source(source);
+    }
     Ok(spec)
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let options = mount.options().iter().flatten();
+    mount.typ().as_deref() == Some("bind")
+        || options.into_iter().any(|option| matches!(option.as_str(), "bind" | "rbind"))
 }
 
 /// Two flags of `process.scheduler` as the runtime-spec calls them and as the crate does.
@@ -169,6 +181,18 @@ mod tests {
         assert!(error("{\"ociVersion\": ").to_string().contains("EOF"), "{}", error("{"));
         assert!(error("{} x").to_string().contains("trailing characters"));
         assert!(error("").place().is_none());
+    }
+
+    #[test]
+    fn relative_sources_of_binds_are_in_the_bundle() {
+        let text = r#"{"ociVersion":"1.0.0","mounts":[
+            {"destination":"/a","source":"x","options":["rbind"]},
+            {"destination":"/b","source":"/y","type":"bind"},
+            {"destination":"/c","source":"tmpfs","type":"tmpfs"}]}"#;
+        let spec = interpret(text.as_bytes(), Path::new("/bundle")).unwrap();
+        let sources = spec.mounts().iter().flatten().map(|mount| mount.source().clone().unwrap());
+        let expected = ["/bundle/x", "/y", "tmpfs"].map(std::path::PathBuf::from);
+        assert_eq!(sources.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -280,6 +280,11 @@ impl Cgroup {
         }
     }
 
+    /// The container's directory in the hierarchy of these controllers.
+    pub(super) fn dir(&self, controllers: &str) -> Option<String> {
+        self.dirs.iter().find(|dir| dir.controllers == controllers).map(Dir::text)
+    }
+
     /// Whether there is one at all.
     pub(super) fn exists(&self) -> bool {
         !self.dirs.is_empty()

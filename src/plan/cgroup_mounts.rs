@@ -4,11 +4,10 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
 use super::Steps;
-use super::mounts::read_only;
-use super::namespaces::Layout;
+use super::mounts::{Given, read_only};
 use super::op::{Bind, NewMount, Op, Settings, TakesOver};
 use crate::error::Result;
-use crate::host::{CgroupLayout, Hierarchy, Host};
+use crate::host::{CgroupLayout, Hierarchy};
 
 const TOP: &str = "/sys/fs/cgroup";
 
@@ -17,26 +16,29 @@ pub(super) fn mount(
     steps: &mut Steps,
     place: &str,
     mut new: NewMount,
-    host: &Host,
-    layout: &Layout,
+    given: &Given,
 ) -> Result<()> {
-    match &host.cgroup {
+    match &given.host.cgroup {
         // There is nothing to show.
         CgroupLayout::Absent => Ok(()),
         CgroupLayout::V2 { own, .. } => {
-            let own = own_cgroup(layout, TOP, own);
+            let own = own_cgroup(given, "", || format!("{TOP}{own}"));
             new.fstype = c"cgroup2".into();
             hierarchy(steps, place, new, own)
         }
-        CgroupLayout::V1 { hierarchies } => v1(steps, place, &new, hierarchies, layout),
+        CgroupLayout::V1 { hierarchies } => v1(steps, place, &new, hierarchies, given),
     }
 }
 
 /// Without a cgroup namespace a fresh mount would show the host's whole tree, so
 /// the container's part is bound instead; `None` says that a mount will do.
-fn own_cgroup(layout: &Layout, mounted_at: &str, own: &str) -> Option<String> {
-    let namespaced = layout.has(CloneFlags::CLONE_NEWCGROUP);
-    (!namespaced).then(|| format!("{mounted_at}{own}"))
+fn own_cgroup(
+    given: &Given,
+    controllers: &str,
+    of_runtime: impl FnOnce() -> String,
+) -> Option<String> {
+    let namespaced = given.layout.has(CloneFlags::CLONE_NEWCGROUP);
+    (!namespaced).then(|| given.cgroup.dir(controllers).unwrap_or_else(of_runtime))
 }
 
 /// What is bound is read-only: nothing would keep the container below its own cgroup
@@ -64,7 +66,7 @@ fn v1(
     place: &str,
     asked: &NewMount,
     hierarchies: &[Hierarchy],
-    layout: &Layout,
+    given: &Given,
 ) -> Result<()> {
     let base = NewMount {
         source: c"tmpfs".into(),
@@ -87,8 +89,8 @@ fn v1(
             settings: asked.settings.clone(),
             takes_over: TakesOver::Nothing,
         };
-        let mounted_at = format!("{TOP}/{}", found.directory);
-        hierarchy(steps, place, new, own_cgroup(layout, &mounted_at, &found.own))?;
+        let of_runtime = || format!("{TOP}/{}{}", found.directory, found.own);
+        hierarchy(steps, place, new, own_cgroup(given, &found.controllers, of_runtime))?;
         // `cpu,cpuacct` is reached as `cpu` and as `cpuacct` too.
         for name in found.controllers.split(',').filter(|_| found.controllers.contains(',')) {
             let path = steps.c_string(place, format!("{top}/{name}"))?;

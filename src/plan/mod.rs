@@ -148,21 +148,23 @@ impl Plan {
         layout.map_ids(&mut steps, host)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
         clocks::enter(&mut steps, spec, &layout)?;
+        // Root of a user namespace has no rights over the files of cgroups any more.
+        cgroup.join(&mut steps);
         layout.become_root(&mut steps, host);
         process::settle_in(&mut steps, options);
         labels::keyring(&mut steps, options, &layout)?;
-        cgroup.join(&mut steps);
         layout.enter(&mut steps, &cgroup);
 
         root::open(&mut steps, spec, options, &layout, &travel)?;
-        mounts::tree(&mut steps, spec, options, host, &layout)?;
-        root::protect(&mut steps, spec)?;
+        let given = mounts::Given { spec, options, host, layout: &layout, cgroup: &cgroup };
+        mounts::tree(&mut steps, &given)?;
+        root::protect(&mut steps, spec, &layout)?;
         hooks::create(&mut steps, spec)?;
         sysctl::write(&mut steps, spec, &layout)?;
         process::labels(&mut steps, spec, host)?;
 
         // From here on the host's files are out of reach.
-        root::enter(&mut steps, options, &travel);
+        root::enter(&mut steps, spec, options, &layout, &travel);
         layout.names(&mut steps, spec)?;
         process::limits(&mut steps, spec, host, &layout)?;
         process::surroundings(&mut steps, spec)?;

@@ -4,8 +4,10 @@ use std::ffi::CString;
 use std::path::{Component, Path};
 
 use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
 use oci_spec::runtime::{Mount, Spec};
 
+use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
 use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver, TerminalSize};
@@ -31,14 +33,22 @@ const COVERABLE: &[&str] = &[
     "uptime",
 ];
 
+/// What the mounts depend on.
+pub(super) struct Given<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) options: &'a Options,
+    pub(super) host: &'a Host,
+    pub(super) layout: &'a Layout,
+    pub(super) cgroup: &'a Cgroup,
+}
+
 /// Mounts and devices, in the specification's order.
-pub(super) fn tree(
-    steps: &mut Steps,
-    spec: &Spec,
-    options: &Options,
-    host: &Host,
-    layout: &Layout,
-) -> Result<()> {
+pub(super) fn tree(steps: &mut Steps, given: &Given) -> Result<()> {
+    let &Given { spec, options, host, layout, .. } = given;
+    if !layout.has(CloneFlags::CLONE_NEWNS) {
+        return Ok(());
+    }
+    check_label(steps, spec, host)?;
     let dev = Dev::of(spec);
     let mounts = spec.mounts().iter().flatten();
     for (index, mount) in mounts.enumerate() {
@@ -47,7 +57,7 @@ pub(super) fn tree(
         if !options.oci && mount.destination().is_relative() {
             return Err(steps.error(&place, "mount", "the destination must be an absolute path"));
         }
-        one_mount(steps, spec, (mount, index), &place, host, layout)?;
+        one_mount(steps, (mount, index), &place, given)?;
         // What lies below /dev needs the devices' directory, and the reverse: pts comes after.
         if dev == Dev::Fresh(index) {
             devices::defaults(steps, spec, host, layout)?;
@@ -121,11 +131,9 @@ fn clean(path: &Path) -> Option<String> {
 
 fn one_mount(
     steps: &mut Steps,
-    spec: &Spec,
     (mount, index): (&Mount, usize),
     place: &str,
-    host: &Host,
-    layout: &Layout,
+    given: &Given,
 ) -> Result<()> {
     let at = |field: &str| format!("{place}.{field}");
     let Some(target) = clean(mount.destination()) else {
@@ -144,7 +152,7 @@ fn one_mount(
         let reason = format!("the options of the filesystem are longer than {DATA_MAX} bytes");
         return Err(steps.error(&at("options"), "mount", reason));
     }
-    id_mapped::check(steps, mount, &options, place, layout)?;
+    id_mapped::check(steps, mount, &options, place, given.layout)?;
     let target = steps.c_string(place, target)?;
     let data = steps.c_string(place, options.data.as_str())?;
     let source = mount.source().as_ref().map(|path| path.as_os_str().as_encoded_bytes());
@@ -171,7 +179,7 @@ fn one_mount(
             target,
             recursive: options.bind.unwrap_or(false),
             settings: options.settings,
-            tree: id_mapped::tree(spec, index),
+            tree: id_mapped::tree(given.spec, index),
         };
         steps.container(Op::Bind(bind), place);
         return Ok(());
@@ -182,12 +190,12 @@ fn one_mount(
         fstype: steps.c_string(place, fstype)?,
         // What is made in it first needs it writable; `readonly` follows.
         flags: options.flags - late_flags(fstype, &options),
-        data,
+        data: steps.c_string(place, labelled(given.spec, fstype, &options.data))?,
         settings: beyond_flags(&options),
         takes_over: takes_over(fstype, &options),
     };
     if fstype == "cgroup" {
-        return cgroup_mounts::mount(steps, place, new, host, layout);
+        return cgroup_mounts::mount(steps, place, new, given);
     }
     steps.container(Op::Mount(new), place);
     Ok(())
@@ -196,6 +204,32 @@ fn one_mount(
 /// A new filesystem has its flags from mount(2); the rest is set afterwards.
 fn beyond_flags(options: &MountOptions) -> Settings {
     Settings { attributes: Default::default(), ..options.settings.clone() }
+}
+
+/// `linux.mountLabel` is for hosts where something looks at it.
+fn check_label(steps: &Steps, spec: &Spec, host: &Host) -> Result<()> {
+    if host.selinux || label(spec).is_none() {
+        return Ok(());
+    }
+    let reason = "SELinux is not enabled on this host, or has no policy";
+    let error = steps.error("linux.mountLabel", "label the mounts", reason);
+    Err(error.hint("leave the field out"))
+}
+
+fn label(spec: &Spec) -> Option<&str> {
+    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
+    label.filter(|label| !label.is_empty())
+}
+
+/// The kernel's own filesystems have labels of their own.
+fn labelled(spec: &Spec, fstype: &str, data: &str) -> String {
+    let own = matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2");
+    match label(spec).filter(|_| !own && !data.contains("context=")) {
+        None => data.to_owned(),
+        // In quotes, since the categories of a label have commas between them.
+        Some(label) if data.is_empty() => format!("context=\"{label}\""),
+        Some(label) => format!("{data},context=\"{label}\""),
+    }
 }
 
 fn late_flags(fstype: &str, options: &MountOptions) -> MsFlags {

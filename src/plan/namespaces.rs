@@ -60,10 +60,6 @@ impl Layout {
         let uids = linux.map_or_else(Vec::new, |linux| ranges(linux.uid_mappings()));
         let gids = linux.map_or_else(Vec::new, |linux| ranges(linux.gid_mappings()));
         let layout = Layout { new, joined, uids, gids };
-        if !layout.has(CloneFlags::CLONE_NEWNS) {
-            let reason = "a container needs a mount namespace";
-            return Err(steps.error("linux.namespaces", "choose namespaces", reason));
-        }
         for (ranges, path) in
             [(&layout.uids, "linux.uidMappings"), (&layout.gids, "linux.gidMappings")]
         {

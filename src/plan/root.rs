@@ -4,6 +4,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
 use oci_spec::runtime::Spec;
 
 use super::mount_options::propagation;
@@ -72,10 +73,21 @@ pub(super) fn open(
     layout: &Layout,
     travel: &Travel,
 ) -> Result<()> {
+    let shared = !layout.has(CloneFlags::CLONE_NEWNS);
+    if shared {
+        refuse_changes(steps, spec, options)?;
+    }
     let Some(root) = spec.root() else {
+        if shared {
+            return Ok(());
+        }
         return Err(steps.error("root", "open the root filesystem", "none is given"));
     };
     let path = steps.c_string("root.path", root.path().as_os_str().as_encoded_bytes())?;
+    if shared {
+        steps.container(Op::OpenRootfs { path }, "root.path");
+        return Ok(());
+    }
     match travel.tree {
         Some(propagation) => steps.container(Op::PropagateMounts { propagation }, PROPAGATION),
         None => steps.container(Op::PrivateParent { path: path.clone() }, PROPAGATION),
@@ -89,8 +101,41 @@ pub(super) fn open(
     Ok(())
 }
 
+/// Without a mount namespace of its own a container has the host's mounts, and what it
+/// changed in them it would change for everybody.
+fn refuse_changes(steps: &Steps, spec: &Spec, options: &Options) -> Result<()> {
+    let linux = spec.linux().as_ref();
+    let any = |list: Option<&Option<Vec<String>>>| {
+        list.and_then(Option::as_ref).is_some_and(|list| !list.is_empty())
+    };
+    let root = spec.root().as_ref();
+    let propagation = linux.and_then(|linux| linux.rootfs_propagation().as_deref());
+    let devices = linux.and_then(|linux| linux.devices().as_ref());
+    let terminal = spec.process().as_ref().and_then(|process| process.terminal());
+    let asked = [
+        ("mounts", spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty())),
+        ("root.readonly", root.and_then(|root| root.readonly()).unwrap_or(false)),
+        ("root.path", options.ephemeral),
+        (PROPAGATION, propagation.is_some_and(|value| !value.is_empty())),
+        ("linux.maskedPaths", any(linux.map(|linux| linux.masked_paths()))),
+        ("linux.readonlyPaths", any(linux.map(|linux| linux.readonly_paths()))),
+        ("linux.devices", devices.is_some_and(|devices| !devices.is_empty())),
+        ("process.terminal", terminal.unwrap_or(false)),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        None => Ok(()),
+        Some((path, _)) => {
+            let reason = "without a mount namespace it would change the host's file system";
+            Err(steps.error(path, "prepare the file system", reason))
+        }
+    }
+}
+
 /// Hides and seals, after everything is mounted that could be hidden or sealed.
-pub(super) fn protect(steps: &mut Steps, spec: &Spec) -> Result<()> {
+pub(super) fn protect(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result<()> {
+    if spec.root().is_none() {
+        return Ok(());
+    }
     let linux = spec.linux().as_ref();
     let masked = linux.and_then(|linux| linux.masked_paths().as_ref());
     for (index, path) in masked.into_iter().flatten().enumerate() {
@@ -111,6 +156,9 @@ pub(super) fn protect(steps: &mut Steps, spec: &Spec) -> Result<()> {
         let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
         steps.container(Op::MakeDir { path }, "process.cwd");
     }
+    if !layout.has(CloneFlags::CLONE_NEWNS) {
+        return Ok(());
+    }
     mounts::readonly(steps, spec)?;
     if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         steps.container(Op::ReadonlyRootfs, "root.readonly");
@@ -128,8 +176,19 @@ fn check(steps: &Steps, place: &str, what: &str, path: &std::ffi::CStr) -> Resul
 }
 
 /// Leaves the host's file tree.
-pub(super) fn enter(steps: &mut Steps, options: &Options, travel: &Travel) {
-    let op = if options.no_pivot { Op::MoveRoot } else { Op::PivotRoot };
+pub(super) fn enter(
+    steps: &mut Steps,
+    spec: &Spec,
+    options: &Options,
+    layout: &Layout,
+    travel: &Travel,
+) {
+    let op = match (layout.has(CloneFlags::CLONE_NEWNS), options.no_pivot) {
+        (false, _) if spec.root().is_none() => return,
+        (false, _) => return steps.container(Op::Chroot, "root.path"),
+        (true, false) => Op::PivotRoot,
+        (true, true) => Op::MoveRoot,
+    };
     steps.container(op, "root.path");
     if let Some(propagation) = travel.root {
         steps.container(Op::PropagateRoot { propagation }, PROPAGATION);

@@ -15,7 +15,6 @@ const SPEC: &[Field<Spec>] = &[("vm", |spec| spec.vm().is_some())];
 
 const LINUX: &[Field<Linux>] = &[
     ("intelRdt", |linux| linux.intel_rdt().is_some()),
-    ("mountLabel", |linux| linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
     ("netDevices", |linux| linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
 ];
 
