@@ -3,6 +3,7 @@
 mod bundle;
 mod create;
 mod delete;
+mod exec;
 mod features;
 mod files;
 mod global;
@@ -57,6 +58,7 @@ const VERBS: &[Verb] = &[
     verb::<list::List>("list", Room::Oci),
     verb::<kill::Kill>("kill", Room::Oci),
     verb::<delete::Delete>("delete", Room::Oci),
+    verb::<exec::Exec>("exec", Room::Oci),
     verb::<ps::Ps>("ps", Room::Oci),
     verb::<pause::Pause>("pause", Room::Oci),
     verb::<pause::Resume>("resume", Room::Oci),
@@ -118,8 +120,8 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
     };
     global.log.debug(&format!("{} {args:?}", verb.name));
     // Before the arguments are parsed, since that would be done twice.
-    let shielded =
-        if verb.name == "run" { minirun::protection::shield_own_binary() } else { Ok(()) };
+    let starts_programs = matches!(verb.name, "run" | "create" | "exec");
+    let shielded = if starts_programs { minirun::protection::shield_own_binary() } else { Ok(()) };
     let outcome = shielded.and_then(|()| match parser(verb).try_get_matches_from(args) {
         Ok(matches) => (verb.carry_out)(&matches, global),
         Err(usage) => Ok(misused(verb, global, &usage)),

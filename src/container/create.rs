@@ -107,7 +107,8 @@ fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Laun
         .map_err(|error| Error::io("find the working directory", &error))?;
     let config = oci::bundle::read(&bundle)?;
     let spec = oci::bundle::interpret(&config, &bundle)?;
-    let console = connect_console(request, &spec, lifecycle)?;
+    let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
+    let console = connect_console(request.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd_socket = connect(request.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let options = Options {
         name: request.id.clone(),
@@ -209,6 +210,7 @@ fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Recor
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         annotations: spec.annotations().iter().flatten().map(own).collect(),
         cgroup: cgroup_dirs(plan),
+        no_new_keyring: request.no_new_keyring,
         has_own_pid_namespace: namespaces.into_iter().flatten().any(is_own_pid),
         hooks: later,
     }
@@ -224,14 +226,13 @@ fn own((key, value): (&String, &String)) -> (String, String) {
 }
 
 /// Who detaches from a terminal has to say who gets it.
-fn connect_console(
-    request: &Request,
-    spec: &Spec,
+pub(super) fn connect_console(
+    socket: Option<&Path>,
+    terminal: bool,
     lifecycle: Lifecycle,
 ) -> Result<Option<OwnedFd>> {
-    let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
     let detaches = lifecycle != Lifecycle::Attached;
-    match &request.console_socket {
+    match socket {
         None if terminal && detaches => {
             let reason =
                 "cannot allocate tty if minirun will detach without setting console socket";
@@ -246,7 +247,7 @@ fn connect_console(
     }
 }
 
-fn connect(path: Option<&Path>, option: &str) -> Result<Option<OwnedFd>> {
+pub(super) fn connect(path: Option<&Path>, option: &str) -> Result<Option<OwnedFd>> {
     let connected = path.map(|path| {
         std::os::unix::net::UnixStream::connect(path)
             .map_err(|error| Error::io(format!("connect to {}", path.display()), &error).at(option))

@@ -7,6 +7,7 @@
 
 mod control;
 mod create;
+mod exec;
 mod lifecycle;
 mod process;
 mod record;
@@ -15,6 +16,7 @@ mod store;
 
 pub use control::{pause, ps, resume, update};
 pub use create::{Request, create, run, run_detached};
+pub use exec::{Exec, exec, exec_detached};
 pub use lifecycle::{delete, kill, list, start, state};
 pub use status::{State, Status};
 pub use store::Store;

@@ -32,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Directories of cgroups, made for this container or to be made.
     pub(crate) cgroup: Vec<Dir>,
+    /// Whether it was left in its creator's session keyring.
+    #[serde(default)]
+    pub(crate) no_new_keyring: bool,
     /// Whether the container's processes end with its first one.
     pub(crate) has_own_pid_namespace: bool,
     /// poststart and poststop, for verbs that don't read config.json.
@@ -70,6 +73,7 @@ impl Record {
             created: "2026-01-01T00:00:00.000000001Z".to_owned(),
             annotations: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
             cgroup: Vec::new(),
+            no_new_keyring: false,
             has_own_pid_namespace: true,
             hooks: None,
         }

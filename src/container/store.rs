@@ -269,6 +269,14 @@ impl StateDir {
         Ok(record)
     }
 
+    /// The container's config.json.
+    ///
+    /// # Errors
+    /// "container does not exist" when it was removed.
+    pub(crate) fn config(&self) -> Result<Vec<u8>> {
+        self.read_file(CONFIG)?.ok_or_else(|| no_such_container(&self.id))
+    }
+
     /// `None` when there is no such file.
     fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let failed = |error: &std::io::Error| {

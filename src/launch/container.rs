@@ -17,7 +17,7 @@ use super::home::Home;
 use super::journal::Journal;
 use super::{
     CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, labels, masks,
-    mounts, root, sysctl,
+    mounts, pty, root, sysctl,
 };
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
@@ -126,7 +126,7 @@ impl<'a> Container<'a> {
             }
             Op::AppArmor { profile } => labels::apparmor(profile),
             Op::SelinuxLabel { label } => labels::selinux(label),
-            Op::OomScore { score } => write_file(c"/proc/self/oom_score_adj", score.as_bytes()),
+            Op::OomScore { score } => set_oom_score(score),
             Op::Stdio => self.connect_stdio(),
             Op::DieWithParent => self.die_with_parent(),
             Op::Undumpable => sys::identity::set_undumpable(),
@@ -154,7 +154,15 @@ impl<'a> Container<'a> {
             Op::Remount(remount) => mounts::remount(self.root()?, remount),
             Op::Device(device) => devices::device(self.root()?, device),
             Op::Symlink { path, target } => devices::symlink(self.root()?, path, target),
-            Op::Console { size, owner } => self.open_console(*size, *owner),
+            Op::Console { size, owner } => {
+                let pty = devices::console(self.root()?)?;
+                self.open_console(pty, *size, *owner)
+            }
+            Op::Terminal { size, owner } => {
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                let root = open(c"/", flags, Mode::empty())?;
+                self.open_console(pty::open(root.as_fd())?, *size, *owner)
+            }
             Op::Mask { path } => {
                 let root = self.root.as_ref().ok_or(Errno::EBADF)?;
                 self.masks.mask(root.as_fd(), path)
@@ -171,6 +179,7 @@ impl<'a> Container<'a> {
             Op::Rlimit { resource, soft, hard } => {
                 nix::sys::resource::setrlimit(*resource, *soft, *hard)
             }
+            Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
             Op::Schedule(schedule) => set_scheduler(schedule),
             Op::IoPriority { class, priority } => sys::schedule::ioprio_set(*class, *priority),
             Op::Personality { linux32 } => sys::schedule::personality(*linux32),
@@ -259,8 +268,12 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    fn open_console(&mut self, size: Option<TerminalSize>, owner: u32) -> Result<()> {
-        let (master, slave) = devices::console(self.root()?)?;
+    fn open_console(
+        &mut self,
+        (master, slave): (OwnedFd, OwnedFd),
+        size: Option<TerminalSize>,
+        owner: u32,
+    ) -> Result<()> {
         if let Some(TerminalSize { rows, columns }) = size {
             sys::terminal::set_window_size(slave.as_fd(), WindowSize { rows, columns })?;
         }
@@ -395,6 +408,10 @@ pub(super) fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
     let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let written = write(&file, bytes)?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
+}
+
+pub(super) fn set_oom_score(score: &str) -> Result<()> {
+    write_file(c"/proc/self/oom_score_adj", score.as_bytes())
 }
 
 fn set_scheduler(schedule: &Schedule) -> Result<()> {

@@ -8,7 +8,7 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, makedev, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
-use super::inside;
+use super::{inside, pty};
 use crate::plan::op::{Device, DeviceKind, DeviceSource};
 use crate::sys::{self, Result};
 
@@ -74,10 +74,7 @@ pub(super) fn symlink(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> Resul
 /// Opens a pty of the container's own devpts, binds its slave to /dev/console, and
 /// gives master and slave.
 pub(super) fn console(root: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
-    let master = inside::open(root, c"/dev/pts/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY)?;
-    // The slave comes from the master, not from a path that could be another file
-    // by now (CVE-2025-52565).
-    let slave = sys::terminal::open_slave(master.as_fd())?;
+    let (master, slave) = pty::open(root)?;
     let console = inside::open_or_make_file(root, c"/dev/console")?;
     let tree = sys::mount::clone_tree_at(slave.as_fd(), false)?;
     sys::mount::move_mount(tree.as_fd(), console.as_fd())?;

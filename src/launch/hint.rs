@@ -97,6 +97,7 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::OpenNamespace { .. }, Errno::ENOENT) => {
             "the process whose namespace it was has ended, or nobody has made it"
         }
+        (Op::JoinProcess { .. }, Errno::ESRCH) => "container not running",
         (Op::JoinNamespace { .. } | Op::JoinProcess { .. }, Errno::EPERM) => {
             "whoever joins it needs CAP_SYS_ADMIN in the user namespace that owns it"
         }
@@ -192,6 +193,12 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::OomScore { .. }, Errno::EACCES | Errno::EPERM) => {
             "only a process with CAP_SYS_RESOURCE may lower it below the caller's own; \
              see /proc/self/oom_score_adj"
+        }
+        (Op::CpuAffinity { .. }, Errno::EINVAL) => {
+            "none of them is there and in the container's cpuset (linux.resources.cpu.cpus)"
+        }
+        (Op::Terminal { .. } | Op::Console { .. }, Errno::ENOENT | Errno::ENODEV) => {
+            "the container needs a devpts on /dev/pts"
         }
         (Op::Schedule(_), Errno::EPERM) => {
             "CAP_SYS_NICE over the whole machine is needed, and for SCHED_DEADLINE a cpuset \

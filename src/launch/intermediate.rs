@@ -10,7 +10,7 @@ use nix::sched::setns;
 
 use super::container::{self, Container};
 use super::journal::Journal;
-use super::{FAILED, Ready};
+use super::{FAILED, Ready, labels};
 use crate::plan::op::Op;
 use crate::plan::{Plan, Side, Step};
 use crate::sys::{self, Result};
@@ -47,6 +47,11 @@ fn carry_out(
             setns(&opened.ok_or(Errno::EBADF)?.1, *namespace)
         }
         Op::JoinProcess { namespaces } => setns(ready.process.ok_or(Errno::EBADF)?, *namespaces),
+        Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
+        Op::OomScore { score } => container::set_oom_score(score),
+        Op::AppArmor { profile } => labels::apparmor(profile),
+        Op::SelinuxLabel { label } => labels::selinux(label),
+        Op::Undumpable => sys::identity::set_undumpable(),
         Op::JoinCgroup { tasks } => container::write_file(tasks, b"0"),
         Op::Clone { namespaces, .. } => {
             let pid = sys::process::clone3_sibling(*namespaces, ready.cgroup, &mut || {

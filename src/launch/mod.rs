@@ -25,6 +25,7 @@ mod journal;
 mod labels;
 mod masks;
 mod mounts;
+mod pty;
 mod root;
 mod runtime;
 mod sysctl;

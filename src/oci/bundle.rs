@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{Mount, Process, Spec};
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
@@ -43,7 +44,7 @@ pub(crate) fn read(bundle: &Path) -> Result<Vec<u8>> {
 /// When they aren't JSON, or don't fit the specification.
 pub(crate) fn interpret(text: &[u8], bundle: &Path) -> Result<Spec> {
     let step = format!("read {}", bundle.join("config.json").display());
-    let mut spec = parse(text, &step)?;
+    let mut spec: Spec = parse(text, &step, "process.")?;
     check_version(spec.version(), &step)?;
     if let Some(root) = spec.root_mut() {
         if root.path().as_os_str().is_empty() {
@@ -73,43 +74,54 @@ const SCHEDULER_FLAGS: &[(&str, &str)] = &[
     ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
 ];
 
+/// What a file says that holds a runtime-spec's `process` alone.
+///
+/// # Errors
+/// When it isn't JSON, or doesn't fit the specification; the error names the field's path
+/// as in a config.json.
+pub(crate) fn process(text: &[u8], step: &str) -> Result<Process> {
+    parse(text, step, "")
+}
+
 /// Reads the text; what the crate's types refuse although the runtime-spec has it is put
-/// in the crate's words and read again.
-fn parse(text: &[u8], step: &str) -> Result<Spec> {
-    let error = match parse_typed(text, step) {
+/// in the crate's words and read again. `process` is where the process is, as a prefix.
+fn parse<T: DeserializeOwned>(text: &[u8], step: &str, process: &str) -> Result<T> {
+    let (place, error) = match parse_typed(text) {
         Err(error) => error,
-        spec => return spec,
+        Ok(value) => return Ok(value),
     };
-    let differs = error.place().is_some_and(|place| {
-        place.starts_with("process.scheduler.flags") || place.starts_with("process.execCPUAffinity")
-    });
+    // A path of "." is the file itself: it isn't JSON at all.
+    let full = if process.is_empty() { format!("process.{place}") } else { place.clone() };
+    let full = if matches!(place.as_str(), "" | ".") { "" } else { full.as_str() };
+    let refused = || Error::said(step, error.as_str()).at(full);
+    let differs = ["scheduler.flags", "execCPUAffinity"]
+        .iter()
+        .any(|field| place.strip_prefix(process).is_some_and(|rest| rest.starts_with(field)));
     let json = serde_json::from_slice(text).ok().filter(|_| differs);
     let Some(mut json): Option<serde_json::Value> = json else {
-        return Err(error);
+        return Err(refused());
     };
-    let process = &mut json["process"];
-    for flag in process["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
+    let holder = if process.is_empty() { &mut json } else { &mut json["process"] };
+    for flag in holder["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
         let ours = SCHEDULER_FLAGS.iter().find(|(spec, _)| flag == spec);
         if let Some((_, ours)) = ours {
             *flag = (*ours).into();
         }
     }
-    if let Some(affinity) = process["execCPUAffinity"].as_object_mut() {
+    if let Some(affinity) = holder["execCPUAffinity"].as_object_mut() {
         // An empty list is as good as none (runtime-spec, "Linux Process").
         affinity.retain(|_, list| list != "");
     }
-    parse_typed(json.to_string().as_bytes(), step)
+    parse_typed(json.to_string().as_bytes()).map_err(|_| refused())
 }
 
-fn parse_typed(text: &[u8], step: &str) -> Result<Spec> {
+/// The path and the reason when it doesn't fit.
+fn parse_typed<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, (String, String)> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let spec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        // A path of "." is the file itself: it isn't JSON at all.
-        Error::said(step, error.inner().to_string()).at(path.trim_start_matches('.'))
-    })?;
-    json.end().map_err(|error| Error::said(step, error.to_string()))?;
-    Ok(spec)
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| (error.path().to_string(), error.inner().to_string()))?;
+    json.end().map_err(|error| (String::new(), error.to_string()))?;
+    Ok(value)
 }
 
 /// `ociVersion` is a semantic version; what is newer than we know may mean something else.
@@ -135,7 +147,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> Error {
-        parse(text.as_bytes(), "read").unwrap_err()
+        parse::<Spec>(text.as_bytes(), "read", "process.").unwrap_err()
     }
 
     #[test]
@@ -168,7 +180,7 @@ mod tests {
             "SCHED_FLAG_UTIL_CLAMP_MIN",
             "SCHED_FLAG_UTIL_CLAMP_MAX",
         ] {
-            let spec = parse(text(flag, "").as_bytes(), "read");
+            let spec = parse::<Spec>(text(flag, "").as_bytes(), "read", "process.");
             assert!(spec.is_ok(), "{flag}: {spec:?}");
         }
         assert_eq!(error(&text("NONE", "0")).place(), Some("process.scheduler.flags[0]"));
@@ -196,9 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn a_process_alone_is_read_and_its_fields_are_named_as_in_a_config() {
+        let good = r#"{"cwd":"/","user":{"uid":0,"gid":0},
+            "scheduler":{"policy":"SCHED_OTHER","flags":["SCHED_FLAG_DL_OVERRUN"]}}"#;
+        assert!(process(good.as_bytes(), "read").is_ok());
+        let wrong = process(br#"{"cwd":"/","user":{"uid":"x","gid":0}}"#, "read").unwrap_err();
+        assert_eq!(wrong.place(), Some("process.user.uid"), "{wrong}");
+        assert_eq!(process(b"", "read").unwrap_err().place(), None);
+    }
+
+    #[test]
     fn unknown_properties_are_ignored() {
         let text = r#"{"ociVersion":"1.0.0","futuristic":{"a":1},"process":{"argz":[],"cwd":"/","user":{"uid":0,"gid":0}}}"#;
-        assert!(parse(text.as_bytes(), "read").is_ok());
+        assert!(parse::<Spec>(text.as_bytes(), "read", "process.").is_ok());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use oci_spec::runtime::Process;
 
 use super::namespaces::Layout;
 use super::op::Op;
-use super::{Options, Steps};
+use super::{Options, Side, Steps};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -27,9 +27,10 @@ pub(super) fn keyring(steps: &mut Steps, options: &Options, layout: &Layout) -> 
     Ok(())
 }
 
-/// Profile and label take effect at the next execve of this very process. They are set while
+/// Profile and label take effect at the next execve of this very process or the one that it
+/// clones. They are set while
 /// the host's /proc is still there, which no mount of the container's can stand in for.
-pub(super) fn on_exec(steps: &mut Steps, process: &Process, host: &Host) -> Result<()> {
+pub(super) fn on_exec(steps: &mut Steps, side: Side, process: &Process, host: &Host) -> Result<()> {
     let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
     if let Some(profile) = given(process.apparmor_profile()) {
         let path = "process.apparmorProfile";
@@ -39,7 +40,7 @@ pub(super) fn on_exec(steps: &mut Steps, process: &Process, host: &Host) -> Resu
             return Err(error.hint("leave the field out, or boot with apparmor=1"));
         }
         let profile = steps.c_string(path, profile)?;
-        steps.container(Op::AppArmor { profile }, path);
+        steps.push(side, Op::AppArmor { profile }, path, &[]);
     }
     if let Some(label) = given(process.selinux_label()) {
         let path = "process.selinuxLabel";
@@ -49,7 +50,7 @@ pub(super) fn on_exec(steps: &mut Steps, process: &Process, host: &Host) -> Resu
             return Err(error.hint("leave the field out"));
         }
         let label = steps.c_string(path, label)?;
-        steps.container(Op::SelinuxLabel { label }, path);
+        steps.push(side, Op::SelinuxLabel { label }, path, &[]);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod clocks;
 mod device_filter;
 mod devices;
 mod environment;
+mod exec;
 mod hooks;
 mod id_mapped;
 mod labels;
@@ -39,10 +40,12 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use crate::error::{Error, Result};
 use crate::host::Host;
 pub(crate) use environment::DEFAULT_PATH;
+pub(crate) use exec::Joined;
 pub(crate) use hooks::of_stage as hooks_of_stage;
 pub(crate) use mount_options::names as mount_option_names;
 pub(crate) use namespaces::NEWTIME;
 use op::Op;
+pub(crate) use words::NAMESPACE_WORDS as NAMESPACES;
 
 /// Which process carries out a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +224,7 @@ impl Plan {
 
     /// Whether the target gets a pty of its own.
     pub fn has_console(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.op, Op::Console { .. }))
+        self.steps.iter().any(|step| matches!(step.op, Op::Console { .. } | Op::Terminal { .. }))
     }
 }
 

@@ -10,7 +10,7 @@ use oci_spec::runtime::{Mount, Spec};
 use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
-use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver, TerminalSize};
+use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver};
 use super::{Options, Steps, cgroup_mounts, devices, id_mapped};
 use crate::error::Result;
 use crate::host::Host;
@@ -69,10 +69,7 @@ pub(super) fn tree(steps: &mut Steps, given: &Given) -> Result<()> {
     devices::asked_for(steps, spec, host, layout, dev == Dev::Bound)?;
     let process = spec.process().as_ref();
     if process.and_then(|process| process.terminal()).unwrap_or(false) {
-        let size = process.and_then(|process| process.console_size()).map(|size| TerminalSize {
-            rows: size.height().try_into().unwrap_or(u16::MAX),
-            columns: size.width().try_into().unwrap_or(u16::MAX),
-        });
+        let size = process.and_then(super::process::terminal_size);
         let owner = process.map_or(0, |process| process.user().uid());
         steps.container(Op::Console { size, owner }, "process.terminal");
     }

@@ -104,6 +104,8 @@ pub enum Op {
     Symlink { path: CString, target: CString },
     /// Open a pty inside, bind it to /dev/console and send its master out.
     Console { size: Option<TerminalSize>, owner: u32 },
+    /// Open a pty of a running container and send its master out.
+    Terminal { size: Option<TerminalSize>, owner: u32 },
     /// Hide a path: /dev/null over a file, an empty directory over a directory.
     Mask { path: CString },
     /// Make a path read-only.
@@ -128,6 +130,8 @@ pub enum Op {
     Hostname { name: String },
     /// setrlimit(2).
     Rlimit { resource: Resource, soft: u64, hard: u64 },
+    /// sched_setaffinity(2): a bit for each processor, and the list as it was given.
+    CpuAffinity { cpus: Vec<u64>, words: String },
     /// sched_setattr(2).
     Schedule(Schedule),
     /// ioprio_set(2).

@@ -12,7 +12,7 @@ use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 
 use super::environment::Environment;
 use super::namespaces::Layout;
-use super::op::{CapabilitySets, Exec, Op};
+use super::op::{CapabilitySets, Exec, Op, TerminalSize};
 use super::{Lifecycle, Options, Side, Steps, hooks, labels, schedule, seccomp};
 use crate::error::Result;
 use crate::host::Host;
@@ -44,7 +44,7 @@ pub(super) fn settle_in(steps: &mut Steps, options: &Options) {
 
 /// AppArmor profile and SELinux label.
 pub(super) fn labels(steps: &mut Steps, spec: &Spec, host: &Host) -> Result<()> {
-    labels::on_exec(steps, required(steps, spec)?, host)
+    labels::on_exec(steps, Side::Container, required(steps, spec)?, host)
 }
 
 /// Resource limits of the process itself (setrlimit(2)), and how it is scheduled.
@@ -87,6 +87,14 @@ pub(super) fn surroundings(steps: &mut Steps, spec: &Spec) -> Result<()> {
         steps.tolerant(Op::Chdir { path }, "process.cwd", &[Errno::EACCES]);
     }
     Ok(())
+}
+
+/// The size that its terminal is to have.
+pub(super) fn terminal_size(process: &Process) -> Option<TerminalSize> {
+    process.console_size().map(|size| TerminalSize {
+        rows: size.height().try_into().unwrap_or(u16::MAX),
+        columns: size.width().try_into().unwrap_or(u16::MAX),
+    })
 }
 
 /// The working directory; none for `/`, where pivot_root leads.
@@ -193,7 +201,7 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
     Ok(())
 }
 
-fn required<'a>(steps: &Steps, spec: &'a Spec) -> Result<&'a Process> {
+pub(super) fn required<'a>(steps: &Steps, spec: &'a Spec) -> Result<&'a Process> {
     let missing = || steps.error("process", "read the process", "none is given");
     spec.process().as_ref().ok_or_else(missing)
 }

@@ -27,17 +27,27 @@ pub(super) fn oom_score(
     host: &Host,
     layout: &Layout,
 ) -> Result<()> {
-    let Some(score) = spec.process().as_ref().and_then(|process| process.oom_score_adj()) else {
+    let Some(process) = spec.process() else {
         return Ok(());
     };
-    let path = "process.oomScoreAdj";
+    if let Some(op) = score(steps, process)? {
+        let by_runtime = layout.has_user() && host.uid == 0;
+        let side = if by_runtime { Side::Runtime } else { Side::Container };
+        steps.push(side, op, "process.oomScoreAdj", &[]);
+    }
+    Ok(())
+}
+
+/// The step itself, if the process asks for it.
+pub(super) fn score(steps: &Steps, process: &Process) -> Result<Option<Op>> {
+    let Some(score) = process.oom_score_adj() else {
+        return Ok(None);
+    };
     if !OOM_SCORES.contains(&score) {
         let reason = format!("{score} is outside -1000 to 1000");
-        return Err(steps.error(path, "set the OOM score", reason));
+        return Err(steps.error("process.oomScoreAdj", "set the OOM score", reason));
     }
-    let side = if layout.has_user() && host.uid == 0 { Side::Runtime } else { Side::Container };
-    steps.push(side, Op::OomScore { score: score.to_string() }, path, &[]);
-    Ok(())
+    Ok(Some(Op::OomScore { score: score.to_string() }))
 }
 
 /// Scheduler, I/O priority, personality and memory policy.
@@ -76,9 +86,9 @@ pub(super) fn apply(steps: &mut Steps, spec: &Spec, process: &Process) -> Result
     Ok(())
 }
 
-/// `process.execCPUAffinity` is for `exec` only (runtime-spec, "Linux Process"); this checks
-/// it and gives the two lists of processors, initial and final.
-pub(super) fn exec_cpus(steps: &Steps, process: &Process) -> Result<[Option<Vec<u64>>; 2]> {
+/// `process.execCPUAffinity`, which is for `exec` only (runtime-spec, "Linux Process"): where
+/// to run before the container's cgroup is joined, and after.
+pub(super) fn exec_cpus(steps: &Steps, process: &Process) -> Result<[Option<Op>; 2]> {
     let Some(affinity) = process.exec_cpu_affinity() else {
         return Ok([None, None]);
     };
@@ -86,9 +96,9 @@ pub(super) fn exec_cpus(steps: &Steps, process: &Process) -> Result<[Option<Vec<
         None | Some("") => Ok(None),
         Some(list) => {
             let path = format!("process.execCPUAffinity.{name}");
-            bits(list, MOST_CPUS)
-                .map(Some)
-                .map_err(|reason| steps.error(&path, "choose processors", reason))
+            let cpus = bits(list, MOST_CPUS)
+                .map_err(|reason| steps.error(&path, "choose processors", reason))?;
+            Ok(Some(Op::CpuAffinity { cpus, words: list.to_owned() }))
         }
     };
     Ok([read("initial", affinity.initial())?, read("final", affinity.cpu_affinity_final())?])

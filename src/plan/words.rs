@@ -121,6 +121,7 @@ impl fmt::Display for Op {
                 write!(f, "link {} to {}", text(path), text(target))
             }
             Op::Console { .. } => f.write_str("open a pty on /dev/console"),
+            Op::Terminal { .. } => f.write_str("open a pty of the container"),
             Op::Mask { path } => write!(f, "mask {}", text(path)),
             Op::ReadonlyPath { path } => write!(f, "make {} read-only", text(path)),
             Op::MakeDir { path } => write!(f, "make directory {}", text(path)),
@@ -137,6 +138,7 @@ impl fmt::Display for Op {
             Op::Rlimit { resource, soft, hard } => {
                 write!(f, "limit {resource:?} to {}:{}", limit(*soft), limit(*hard))
             }
+            Op::CpuAffinity { words, .. } => write!(f, "run on the processors {words}"),
             Op::Schedule(schedule) => schedule.fmt(f),
             Op::IoPriority { class, priority } => {
                 let class = ["none", "real-time", "best-effort", "idle"][usize::from(class & 3)];
@@ -250,7 +252,7 @@ impl Op {
             Op::Device(device) if device.kind == DeviceKind::Fifo => "a named pipe",
             Op::Device(_) => "a device without secrets; the host's disks have no node here",
             Op::Symlink { .. } => "a name that programs expect",
-            Op::Console { .. } => {
+            Op::Console { .. } | Op::Terminal { .. } => {
                 "the target gets a terminal of its own, the host's stays out of reach"
             }
             Op::Mask { .. } => "the host's kernel would show or risk too much here",
@@ -266,6 +268,7 @@ impl Op {
             Op::PropagateRoot { .. } => "whether copies of the root see the mounts made in it",
             Op::Hostname { .. } | Op::Domainname { .. } => "the host's own name stays as it is",
             Op::Rlimit { .. } => "a limit for each single process",
+            Op::CpuAffinity { .. } => "the others are left to other work",
             Op::Schedule(_) => "how much processor time it gets beside others",
             Op::IoPriority { .. } => "how its disk accesses queue beside others'",
             Op::Personality { .. } => "which machine uname shows",
@@ -336,6 +339,7 @@ impl Op {
             Op::Device(_) => "device",
             Op::Symlink { .. } => "symlink",
             Op::Console { .. } => "console",
+            Op::Terminal { .. } => "terminal",
             Op::Mask { .. } => "mask",
             Op::ReadonlyPath { .. } => "readonly_path",
             Op::MakeDir { .. } => "mkdir",
@@ -348,6 +352,7 @@ impl Op {
             Op::PropagateRoot { .. } => "propagate_root",
             Op::Hostname { .. } => "hostname",
             Op::Rlimit { .. } => "rlimit",
+            Op::CpuAffinity { .. } => "cpu_affinity",
             Op::Schedule(_) => "scheduler",
             Op::IoPriority { .. } => "io_priority",
             Op::Personality { .. } => "personality",

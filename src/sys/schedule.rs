@@ -56,6 +56,17 @@ pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<()> {
     unsafe { syscall(libc::SYS_set_mempolicy, [u64::from(mode), mask, bits, 0, 0, 0]) }.map(drop)
 }
 
+/// Chooses the processors that this thread may run on, a bit each (sched_setaffinity(2)).
+///
+/// # Errors
+/// `EINVAL` when none of them is there or in the cpuset of this process's cgroup.
+pub fn sched_setaffinity(cpus: &[u64]) -> Result<()> {
+    let bytes = size_of_val(cpus) as u64;
+    // SAFETY: the mask is as long as the slice that it comes from.
+    unsafe { syscall(libc::SYS_sched_setaffinity, [0, bytes, cpus.as_ptr() as u64, 0, 0, 0]) }
+        .map(drop)
+}
+
 /// Sets this process's execution domain (personality(2)): Linux, or Linux as a 32-bit
 /// machine would show it.
 ///

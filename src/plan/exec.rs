@@ -1,0 +1,174 @@
+//! Another process in a running container: `exec`.
+//!
+//! Nothing is made here. An intermediate process joins the container's cgroup and its
+//! namespaces, all of them at once by the pidfd of its first process, and clones the new one
+//! there; from then on the steps are those of a container's first process.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{Process, Spec};
+
+use super::op::Op;
+use super::{Lifecycle, Options, Plan, Side, Steps, labels, namespaces, process, schedule};
+use crate::error::Result;
+use crate::host::Host;
+
+/// A running container, as `exec` finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// The namespaces in which its first process isn't where minirun is.
+    pub(crate) namespaces: CloneFlags,
+    /// Its cgroup: a directory in each hierarchy, with the controllers as in
+    /// /proc/PID/cgroup (empty for v2).
+    pub(crate) cgroup: Vec<(String, PathBuf)>,
+}
+
+impl Plan {
+    /// The steps that start `spec`'s process in a running container of the same `spec`.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], about the fields of the process.
+    pub(crate) fn for_exec(
+        spec: &Spec,
+        joined: &Joined,
+        options: &Options,
+        host: &Host,
+    ) -> Result<Plan> {
+        let mut steps = Steps::new(&options.origins);
+        let layout = namespaces::Layout::new(spec, &steps)?;
+        let process = process::required(&steps, spec)?;
+        let [first_cpus, cpus] = schedule::exec_cpus(&steps, process)?;
+
+        // As long as the host's /proc and its cgroups are in reach.
+        steps.runtime(Op::Intermediate, "");
+        if let Some(op) = first_cpus {
+            steps.push(Side::Intermediate, op, "process.execCPUAffinity.initial", &[]);
+        }
+        if let Some(op) = schedule::score(&steps, process)? {
+            steps.push(Side::Intermediate, op, "process.oomScoreAdj", &[]);
+        }
+        labels::on_exec(&mut steps, Side::Intermediate, process, host)?;
+        // The container's processes must not look into one that has the host's rights still
+        // (CVE-2016-9962), and files below /proc/self are root's from here on.
+        steps.push(Side::Intermediate, Op::Undumpable, "", &[]);
+        join(&mut steps, joined)?;
+
+        if options.lifecycle == Lifecycle::Attached {
+            steps.container(Op::DieWithParent, "");
+        }
+        if options.stdio {
+            steps.container(Op::Stdio, "");
+        }
+        labels::keyring(&mut steps, options, &layout)?;
+        if let Some(op) = cpus {
+            steps.container(op, "process.execCPUAffinity.final");
+        }
+        terminal(&mut steps, process);
+        process::limits(&mut steps, spec, host, &layout)?;
+        process::surroundings(&mut steps, spec)?;
+        process::identity(&mut steps, spec, host, &layout)?;
+        process::start(&mut steps, spec, options)?;
+        Ok(Plan { steps: steps.list, warnings: steps.warnings })
+    }
+}
+
+/// On v1 by writing to `tasks`, on v2 by being born there, as for a new container.
+fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
+    let mut born_in = None;
+    for (controllers, dir) in &joined.cgroup {
+        let dir = dir.as_os_str().as_bytes();
+        if controllers.is_empty() {
+            born_in = Some(steps.c_string("--cgroup", dir)?);
+        } else {
+            let tasks = steps.c_string("--cgroup", [dir, b"/tasks"].concat())?;
+            steps.push(Side::Intermediate, Op::JoinCgroup { tasks }, "", &[]);
+        }
+    }
+    let op = Op::JoinProcess { namespaces: joined.namespaces };
+    steps.push(Side::Intermediate, op, "", &[]);
+    let op = Op::Clone { namespaces: CloneFlags::empty(), cgroup: born_in };
+    steps.push(Side::Intermediate, op, "", &[]);
+    Ok(())
+}
+
+fn terminal(steps: &mut Steps, new: &Process) {
+    if new.terminal().unwrap_or(false) {
+        let size = process::terminal_size(new);
+        let op = Op::Terminal { size, owner: new.user().uid() };
+        steps.container(op, "process.terminal");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::tests::{position, root};
+
+    fn plan(edit: impl FnOnce(&mut serde_json::Value), lifecycle: Lifecycle) -> Plan {
+        let mut spec = json!({
+            "ociVersion": "1.3.0",
+            "process": { "cwd": "/x", "user": { "uid": 7, "gid": 7 }, "args": ["true"] },
+            "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }] },
+        });
+        edit(&mut spec);
+        let joined = Joined {
+            namespaces: CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID,
+            cgroup: vec![
+                (String::new(), "/sys/fs/cgroup/unified/box".into()),
+                ("pids".into(), "/sys/fs/cgroup/pids/box".into()),
+            ],
+        };
+        let options = Options { name: "box".into(), oci: true, lifecycle, ..Options::default() };
+        let spec = serde_json::from_value(spec).unwrap();
+        Plan::for_exec(&spec, &joined, &options, &root()).unwrap()
+    }
+
+    #[test]
+    fn the_container_is_joined_before_its_process_is_born_there() {
+        let plan = plan(|_| (), Lifecycle::Detached);
+        let text = plan.to_string();
+        let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}:\n{text}"));
+        assert!(at("close /proc/PID") < at("join cgroup /sys/fs/cgroup/pids/box/tasks"));
+        assert!(at("join cgroup") < at("into cgroup /sys/fs/cgroup/unified/box"));
+        assert!(position(&plan, "setns") < position(&plan, "clone3"));
+        assert!(position(&plan, "clone3") < position(&plan, "setuid"));
+        assert_eq!(position(&plan, "execve"), Some(plan.steps.len() - 1));
+        for kind in ["mount", "pivot_root", "create_cgroup", "hand_over", "hook", "mkdir"] {
+            assert_eq!(position(&plan, kind), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn no_side_changes_once_the_process_is_born() {
+        let plan = plan(|_| (), Lifecycle::Attached);
+        let after = plan.clone_index() + 1;
+        assert!(plan.steps[after..].iter().all(|step| step.side == Side::Container), "{plan}");
+        let before = &plan.steps[1..after];
+        assert!(before.iter().all(|step| step.side == Side::Intermediate), "{plan}");
+    }
+
+    #[test]
+    fn processors_are_chosen_before_and_after_the_cgroup_is_joined() {
+        let affinity = json!({ "initial": "0", "final": "0-1" });
+        let edit = |spec: &mut serde_json::Value| spec["process"]["execCPUAffinity"] = affinity;
+        let plan = plan(edit, Lifecycle::Detached);
+        let kinds: Vec<_> = plan.steps.iter().map(|step| step.op.kind()).collect();
+        let chosen: Vec<_> = (0..kinds.len()).filter(|&i| kinds[i] == "cpu_affinity").collect();
+        let joined = position(&plan, "join_cgroup").unwrap();
+        assert_eq!(chosen.len(), 2);
+        assert!(chosen[0] < joined && joined < chosen[1], "{plan}");
+    }
+
+    #[test]
+    fn a_terminal_is_opened_inside_and_no_console_is_bound() {
+        let edit = |spec: &mut serde_json::Value| spec["process"]["terminal"] = true.into();
+        let plan = plan(edit, Lifecycle::Detached);
+        assert!(position(&plan, "clone3") < position(&plan, "terminal"));
+        assert_eq!(position(&plan, "console"), None);
+        assert!(plan.has_console());
+    }
+}
