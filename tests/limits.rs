@@ -298,3 +298,56 @@ fn a_limit_that_the_kernel_refuses_is_named_and_leaves_nothing() {
     assert_eq!(error.place(), Some("linux.resources.cpu.cpus"), "{error}");
     assert_eq!(cgroups_of(&it.path()), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn usage_and_lack_of_memory_are_told() {
+    let Some(it) = Bundled::new("events") else { return };
+    let limits = json!({ "memory": { "limit": 16 << 20 }, "pids": { "limit": 9 } });
+    let linux = json!({ "cgroupsPath": it.path(), "resources": limits });
+    let script = "while ! [ -e /mnt/go ]; do sleep 0.05; done
+        (dd if=/dev/zero of=/tmp/x bs=1M count=64 2>/dev/null); sleep 0.2";
+    it.create(&it.id, script, &linux).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    let stats = container::stats(&it.store, &it.id).unwrap();
+    assert_eq!((&stats["type"], &stats["id"]), (&json!("stats"), &json!(it.id)));
+    assert_eq!(stats["data"]["memory"]["usage"]["limit"], 16 << 20, "{stats:#}");
+    assert_eq!(stats["data"]["pids"]["limit"], 9, "{stats:#}");
+    assert!(stats["data"]["cpu"]["usage"]["total"].as_u64().unwrap() > 0, "{stats:#}");
+    assert!(stats["data"]["memory"]["usage"]["usage"].as_u64().unwrap() > 0, "{stats:#}");
+
+    let mut seen = Vec::new();
+    container::events(&it.store, &it.id, Duration::from_millis(50), |event| {
+        fs::write(it.dir.path().join("out/go"), "").unwrap();
+        seen.push(event["type"].as_str().unwrap().to_owned());
+        Ok(())
+    })
+    .unwrap();
+    assert!(seen.contains(&"oom".to_owned()) && seen.contains(&"stats".to_owned()), "{seen:?}");
+    let error = container::stats(&it.store, &it.id).unwrap_err().to_string();
+    assert!(error.contains("is not running"), "{error}");
+}
+
+#[test]
+fn limits_change_while_the_container_runs() {
+    let Some(it) = Bundled::new("update") else { return };
+    let memory = |bytes: u64| json!({ "memory": { "limit": bytes, "swap": bytes } });
+    let linux = json!({ "cgroupsPath": it.path(), "resources": memory(32 << 20) });
+    it.create(&it.id, "sleep 100", &linux).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    let limit = || {
+        let stats = container::stats(&it.store, &it.id).unwrap();
+        stats["data"]["memory"]["usage"]["limit"].as_u64().unwrap()
+    };
+    for bytes in [64 << 20, 16 << 20, 128 << 20] {
+        let resources = serde_json::from_value(memory(bytes)).unwrap();
+        container::update(&it.store, &it.id, &resources).unwrap();
+        assert_eq!(limit(), bytes);
+    }
+    let nothing = serde_json::from_value(json!({ "memory": { "limit": 0 } })).unwrap();
+    container::update(&it.store, &it.id, &nothing).unwrap();
+    assert_eq!(limit(), 128 << 20);
+    let quota = json!({ "cpu": { "quota": 50_000, "period": 100_000, "shares": 512 } });
+    let quota = serde_json::from_value(quota).unwrap();
+    container::update(&it.store, &it.id, &quota).unwrap();
+    container::update(&it.store, &it.id, &quota).unwrap();
+}

@@ -3,6 +3,7 @@
 mod bundle;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod files;
@@ -63,6 +64,7 @@ const VERBS: &[Verb] = &[
     verb::<pause::Pause>("pause", Room::Oci),
     verb::<pause::Resume>("resume", Room::Oci),
     verb::<update::Update>("update", Room::Oci),
+    verb::<events::Events>("events", Room::Oci),
     verb::<features::Features>("features", Room::Oci),
 ];
 

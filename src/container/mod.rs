@@ -7,6 +7,7 @@
 
 mod control;
 mod create;
+mod events;
 mod exec;
 mod lifecycle;
 mod process;
@@ -16,6 +17,7 @@ mod store;
 
 pub use control::{pause, ps, resume, update};
 pub use create::{Request, create, run, run_detached};
+pub use events::{events, stats};
 pub use exec::{Exec, exec, exec_detached};
 pub use lifecycle::{delete, kill, list, start, state};
 pub use status::{State, Status};

@@ -73,6 +73,12 @@ impl InitProcess {
     }
 }
 
+impl AsFd for Present {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 impl Present {
     /// Whether all of its threads have ended, reaped or not.
     pub(crate) fn has_ended(&self) -> bool {
