@@ -21,7 +21,6 @@ use crate::sys;
 ///
 /// # Errors
 /// The first step that failed; those before it stay.
-#[allow(dead_code)] // for the verbs
 pub(crate) fn update(steps: &[Step]) -> Result<()> {
     steps.iter().try_for_each(|step| set(step).map_err(|error| error.at(step.place.as_str())))
 }

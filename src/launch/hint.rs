@@ -159,9 +159,8 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::OverlayRootfs { .. }, Errno::EINVAL) => {
             "the root filesystem's own filesystem can't be the lower layer of an overlay here"
         }
-        (Op::CreateCgroup { .. } | Op::WriteCgroup { .. }, Errno::EACCES | Errno::EPERM) => {
-            "this cgroup isn't delegated to you; try systemd-run --user --scope -p Delegate=yes \
-             minirun run …, or run without limits"
+        (Op::CreateCgroup { .. } | Op::EnableControllers { .. }, Errno::EACCES | Errno::EPERM) => {
+            NOT_DELEGATED
         }
         (Op::CreateCgroup { .. }, Errno::EEXIST) => {
             "a container of this name is running; choose another with --name"
@@ -169,13 +168,20 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::CreateCgroup { .. }, Errno::EROFS) => {
             "cgroups are read-only here, as they are inside most containers; run without limits"
         }
-        (Op::WriteCgroup { .. }, Errno::EBUSY) => {
-            "processes stand in that cgroup itself; move them to a child of it, or run without limits"
+        (Op::WriteCgroup { file, .. }, errno) => return limit(file, errno).map(str::to_owned),
+        (Op::WriteFirst { .. }, Errno::ENOENT) => {
+            "the kernel has no scheduler of block devices with weights here; see modprobe bfq"
         }
-        (Op::WriteCgroup { .. }, Errno::ENOENT) => {
-            "the controller isn't enabled here; see cgroup.controllers of the parent cgroup"
+        (Op::WriteFirst { .. }, Errno::ENODEV) => "this host has no block device of that number",
+        (Op::JoinCgroup { .. }, Errno::ENOSPC) => {
+            "the cpuset has no processors or no memory nodes in it"
         }
-        (Op::WriteCgroup { .. }, Errno::EINVAL) => "the kernel finds the value out of range",
+        (Op::DeviceFilter { .. }, Errno::EPERM) => {
+            "root needs CAP_BPF or CAP_SYS_ADMIN for this, and the kernel may forbid it by lockdown"
+        }
+        (Op::DeviceFilter { .. }, Errno::EINVAL | Errno::ENOSYS) => {
+            "the kernel must be built with CONFIG_CGROUP_BPF"
+        }
         (Op::Rlimit { .. }, Errno::EPERM) => {
             "only a process with CAP_SYS_RESOURCE may raise a hard limit; choose a lower one"
         }
@@ -231,6 +237,40 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         _ => return None,
     };
     Some(words.to_owned())
+}
+
+const NOT_DELEGATED: &str = "this cgroup isn't delegated to you; try systemd-run --user --scope \
+     -p Delegate=yes minirun run …, or run without limits";
+
+/// Why a cgroup's file couldn't be written.
+fn limit(file: &CStr, errno: Errno) -> Option<&'static str> {
+    let name = file.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    Some(match (name, errno) {
+        (b"devices.allow", Errno::EPERM) => {
+            "the cgroup above doesn't allow this device either; give the outer container more"
+        }
+        (_, Errno::EACCES | Errno::EPERM) => NOT_DELEGATED,
+        (b"cgroup.subtree_control", Errno::EBUSY) => {
+            "processes stand in that cgroup itself; move them to a child of it, or run without limits"
+        }
+        (_, Errno::EBUSY) => "more than that is in use now",
+        (b"cpuset.cpus" | b"cpuset.mems", Errno::EINVAL | Errno::ERANGE) => {
+            "this host hasn't got all of them"
+        }
+        (b"memory.memsw.limit_in_bytes", Errno::EINVAL) => {
+            "memory and swap together can't be limited to less than memory"
+        }
+        (b"memory.limit_in_bytes", Errno::EINVAL) => {
+            "memory can't get more than memory and swap together; raise memory.swap as well"
+        }
+        (_, Errno::ENODEV) => "this host has no device of that number",
+        (_, Errno::EINVAL | Errno::ERANGE) => "the kernel finds the value out of range",
+        (_, Errno::ENOENT) => {
+            "the kernel has no such file here, or its controller isn't enabled; see \
+             cgroup.controllers of the parent cgroup"
+        }
+        _ => return None,
+    })
 }
 
 const MAX_USER_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";

@@ -68,7 +68,6 @@ impl Dir {
     }
 
     /// The directories of a running container, from its state.
-    #[allow(dead_code)] // for the verbs
     fn existing(host: &Host, dirs: &[(String, PathBuf)]) -> Vec<Dir> {
         let offered = |controllers: &str| match &host.cgroup {
             _ if !controllers.is_empty() => Vec::new(),
@@ -288,13 +287,6 @@ impl Cgroup {
     /// Whether there is one at all.
     pub(super) fn exists(&self) -> bool {
         !self.dirs.is_empty()
-    }
-
-    /// The cgroup of a running container, for another process to join.
-    #[allow(dead_code)] // for the verbs
-    pub(super) fn running(host: &Host, dirs: &[(String, PathBuf)]) -> Cgroup {
-        let dirs = Dir::existing(host, dirs);
-        Cgroup { dirs, adopt: true, settings: Vec::new(), place: "" }
     }
 }
 

@@ -69,7 +69,6 @@ impl<'a> Settings<'a> {
         Settings { list: Vec::new(), dirs, steps, update: false, devices: is_real_root }
     }
 
-    #[allow(dead_code)] // for the verbs
     pub(super) fn of_update(dirs: &'a [Dir], steps: &'a Steps<'a>) -> Self {
         Settings { list: Vec::new(), dirs, steps, update: true, devices: true }
     }
