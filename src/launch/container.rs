@@ -121,9 +121,7 @@ impl<'a> Container<'a> {
         match op {
             Op::MapOwnId { map, line } => map_own_id(*map, line),
             Op::EnterTime { offsets } => labels::enter_time(offsets),
-            Op::SessionKeyring { name, in_user_namespace } => {
-                labels::session_keyring(name, *in_user_namespace)
-            }
+            Op::SessionKeyring { name, permissions } => labels::session_keyring(name, *permissions),
             Op::AppArmor { profile } => labels::apparmor(profile),
             Op::SelinuxLabel { label } => labels::selinux(label),
             Op::OomScore { score } => set_oom_score(score),

@@ -13,10 +13,6 @@ use super::container::write_file;
 use crate::plan::NEWTIME;
 use crate::sys::{self, Result};
 
-/// `KEY_USR_SEARCH` and `KEY_OTH_SEARCH` of linux/key.h.
-const OWNER_MAY_SEARCH: u32 = 0x0008_0000;
-const OTHERS_MAY_SEARCH: u32 = 0x0000_0008;
-
 /// Runs what is executed next under an AppArmor profile (aa_change_onexec(2)).
 pub(super) fn apparmor(profile: &CStr) -> Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
@@ -39,12 +35,10 @@ pub(super) fn selinux(label: &CStr) -> Result<()> {
     write_file(c"/proc/thread-self/attr/exec", label.to_bytes())
 }
 
-/// Joins the container's session keyring, and lets the processes that join it later find it.
-pub(super) fn session_keyring(name: &CStr, in_user_namespace: bool) -> Result<()> {
+/// Joins the container's session keyring.
+pub(super) fn session_keyring(name: &CStr, permissions: u32) -> Result<()> {
     let key = sys::keyring::join_session_keyring(name)?;
-    // Who joins from outside a user namespace isn't the keyring's owner.
-    let search = if in_user_namespace { OTHERS_MAY_SEARCH } else { OWNER_MAY_SEARCH };
-    sys::keyring::add_permissions(key, search)
+    if permissions == 0 { Ok(()) } else { sys::keyring::add_permissions(key, permissions) }
 }
 
 /// Makes a time namespace, sets its clocks, and enters it, in this order: once a process

@@ -61,7 +61,7 @@ impl Plan {
         if options.stdio {
             steps.container(Op::Stdio, "");
         }
-        labels::keyring(&mut steps, options, &layout)?;
+        labels::join_keyring(&mut steps, options)?;
         if let Some(op) = cpus {
             steps.container(op, "process.execCPUAffinity.final");
         }

@@ -16,14 +16,29 @@ use crate::host::Host;
 /// which the kernel itself never gives here), it forbids it to the container too.
 const NO_KEYS: &[Errno] = &[Errno::ENOSYS, Errno::EPERM];
 
-/// Leaves the caller's session keyring for the container's own.
-pub(super) fn keyring(steps: &mut Steps, options: &Options, layout: &Layout) -> Result<()> {
+/// `KEY_USR_SEARCH` and `KEY_OTH_SEARCH` of linux/key.h.
+const OWNER_MAY_SEARCH: u32 = 0x0008_0000;
+const OTHERS_MAY_SEARCH: u32 = 0x0000_0008;
+
+/// Leaves the caller's session keyring for one of the container's own, in which processes
+/// that join the container will find it. Who comes into a user namespace from outside isn't
+/// the keyring's owner.
+pub(super) fn new_keyring(steps: &mut Steps, options: &Options, layout: &Layout) -> Result<()> {
+    let searchable = if layout.has_user() { OTHERS_MAY_SEARCH } else { OWNER_MAY_SEARCH };
+    keyring(steps, options, searchable)
+}
+
+/// Leaves the caller's session keyring for the container's.
+pub(super) fn join_keyring(steps: &mut Steps, options: &Options) -> Result<()> {
+    keyring(steps, options, 0)
+}
+
+fn keyring(steps: &mut Steps, options: &Options, permissions: u32) -> Result<()> {
     if options.no_new_keyring {
         return Ok(());
     }
     let name = steps.c_string("", format!("_ses.{}", options.name))?;
-    let op = Op::SessionKeyring { name, in_user_namespace: layout.has_user() };
-    steps.tolerant(op, "", NO_KEYS);
+    steps.tolerant(Op::SessionKeyring { name, permissions }, "", NO_KEYS);
     Ok(())
 }
 

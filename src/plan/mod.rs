@@ -155,7 +155,7 @@ impl Plan {
         cgroup.join(&mut steps);
         layout.become_root(&mut steps, host);
         process::settle_in(&mut steps, options);
-        labels::keyring(&mut steps, options, &layout)?;
+        labels::new_keyring(&mut steps, options, &layout)?;
         layout.enter(&mut steps, &cgroup);
 
         root::open(&mut steps, spec, options, &layout, &travel)?;

@@ -51,8 +51,9 @@ pub enum Op {
     MapIds { map: IdMap, ranges: Vec<IdRange>, by: Mapper },
     /// Make a time namespace, set its clocks and enter it (time_namespaces(7)).
     EnterTime { offsets: String },
-    /// Join the session keyring of this name, made if it isn't there (keyctl(2)).
-    SessionKeyring { name: CString, in_user_namespace: bool },
+    /// Join the session keyring of this name, made if it isn't there, and add permissions
+    /// (keyctl(2)).
+    SessionKeyring { name: CString, permissions: u32 },
     /// Run what is executed next under this profile (aa_change_onexec(2)).
     AppArmor { profile: CString },
     /// Run what is executed next with this label (setexeccon(3)).
