@@ -557,6 +557,24 @@ fn a_user_namespace_gets_the_hosts_devices_and_keeps_what_is_locked() {
 }
 
 #[test]
+fn a_user_namespace_gets_what_only_root_of_the_host_can_reach() {
+    if skipped(without_root()) {
+        return;
+    }
+    let mut bundle = Bundle::new("user-private");
+    let private = bundle.host_dir("private");
+    bundle.host_dir("private/data");
+    fs::write(private.join("data/file"), "reached").unwrap();
+    fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.user_namespace();
+    bundle.mount(mount("/d", "bind", "private/data", &["rbind", "ro", "nodev"]));
+    bundle.mount(mount("/f", "bind", "private/data/file", &["bind"]));
+    let found = bundle.script("cat /d/file /f; cat /proc/self/mountinfo");
+    assert!(found.starts_with("reachedreached"), "{found}");
+    assert!(line(&found, "/d").contains("ro,nodev"), "{found}");
+}
+
+#[test]
 fn sysfs_in_a_user_namespace_needs_a_network_namespace() {
     if skipped(without_root()) {
         return;

@@ -13,7 +13,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 
-use super::{Journal, hook, inside};
+use super::{Journal, hook, inside, mount_hint};
 use crate::error::Error;
 use crate::plan::op::{Exec, Op};
 use crate::plan::{Plan, Step};
@@ -83,15 +83,6 @@ pub(super) fn explain(error: Error, op: &Op) -> Error {
 
 fn hint(op: &Op, errno: Errno) -> Option<String> {
     let words = match (op, errno) {
-        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOENT) => {
-            "there is no such directory; rootfs/build.sh makes one with a busybox userland"
-        }
-        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOTDIR) => {
-            "a root filesystem is a directory; unpack images and archives first"
-        }
-        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::EACCES) => {
-            "this user can't reach the directory; every directory above it must be searchable (x)"
-        }
         (Op::OpenNamespace { .. }, Errno::EINVAL) => "it is a namespace of another type",
         (Op::OpenNamespace { .. }, Errno::ENOTTY) => "this file is no namespace",
         (Op::OpenNamespace { .. }, Errno::ENOENT) => {
@@ -120,44 +111,8 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         ) => {
             return Some(restricted_user_namespace());
         }
-        (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"proc" => {
-            "a new pid namespace is needed to mount proc; inside another container its own \
-             /proc must not be masked (run the outer one with an unmasked /proc)"
-        }
-        (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"sysfs" => {
-            "a new network namespace is needed to mount sysfs"
-        }
-        (Op::Mount(_), Errno::ELOOP) => {
-            "the root filesystem has a symlink there, which is refused because it could lead astray"
-        }
-        (Op::Mount(_), Errno::ENODEV) => "the kernel doesn't know this filesystem type",
-        (Op::Mount(_) | Op::Bind(_) | Op::MakeDir { .. }, Errno::EROFS) => {
-            "the target isn't there and can't be made on a read-only filesystem; make it beforehand"
-        }
-        (Op::Mount(_) | Op::Bind(_), Errno::EACCES) => {
-            "the target isn't there and this user can't make it; make it beforehand, or use --ephemeral"
-        }
-        (Op::Bind(_) | Op::MakeDir { .. }, Errno::ELOOP) => {
-            "a symlink that leads nowhere inside the root filesystem is in the way"
-        }
-        (Op::Bind(_), Errno::ENOENT) => "the source must exist on the host",
-        (Op::Mount(new), Errno::EINVAL) if !new.data.is_empty() => {
-            "the filesystem doesn't know one of these options, or not this value"
-        }
         (Op::Fork, Errno::EAGAIN) => {
             "a limit on processes is reached; --pids must leave room for init and the command"
-        }
-        (Op::Bind(_), Errno::ENOTDIR | Errno::EINVAL) => {
-            "the source is a file and the target a directory, or the reverse"
-        }
-        (Op::OverlayRootfs { .. }, Errno::EBUSY) => {
-            "the host's own root can't be covered; copy or bind it to another directory first"
-        }
-        (Op::OverlayRootfs { .. }, Errno::ENODEV) => {
-            "the kernel has no overlay filesystem; as root: modprobe overlay"
-        }
-        (Op::OverlayRootfs { .. }, Errno::EINVAL) => {
-            "the root filesystem's own filesystem can't be the lower layer of an overlay here"
         }
         (Op::CreateCgroup { .. } | Op::EnableControllers { .. }, Errno::EACCES | Errno::EPERM) => {
             NOT_DELEGATED
@@ -232,9 +187,7 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::CheckDir { .. }, Errno::ENOENT) => {
             "it leads out of the container, which is refused (CVE-2024-21626)"
         }
-        (Op::MakeDir { .. } | Op::Chdir { .. }, Errno::ENOTDIR) => "there is a file of that name",
-        (Op::Mask { .. }, Errno::ENODEV) => "/dev/null of this host is not the null device",
-        _ => return None,
+        _ => return mount_hint::hint(op, errno).map(str::to_owned),
     };
     Some(words.to_owned())
 }

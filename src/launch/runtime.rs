@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::container::Container;
 use super::{
     CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, cgroup,
-    hand_over, hint, hook, id_mapped, id_maps, intermediate,
+    hand_over, hint, hook, id_maps, intermediate, trees,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -139,7 +139,7 @@ impl<'a> Runtime<'a> {
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
             Op::OpenTree(tree) => {
-                let opened = id_mapped::open(tree).map_err(|e| hint::explain(e, &step.op))?;
+                let opened = trees::open(tree).map_err(|e| hint::explain(e, &step.op))?;
                 self.trees.push(opened);
                 Ok(())
             }

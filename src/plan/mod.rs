@@ -14,7 +14,6 @@ mod devices;
 mod environment;
 mod exec;
 mod hooks;
-mod id_mapped;
 mod labels;
 mod mount_options;
 mod mount_words;
@@ -27,6 +26,7 @@ mod root;
 mod schedule;
 mod seccomp;
 mod sysctl;
+mod trees;
 mod unsupported;
 mod words;
 
@@ -146,7 +146,7 @@ impl Plan {
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
         let travel = root::Travel::new(spec, &steps)?;
-        id_mapped::open_trees(&mut steps, spec, &layout, travel.tree)?;
+        trees::open(&mut steps, spec, host, &layout, travel.tree)?;
         layout.clone(&mut steps, spec, host, &cgroup)?;
         layout.map_ids(&mut steps, host)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
@@ -277,5 +277,7 @@ impl<'a> Steps<'a> {
     }
 }
 
+#[cfg(test)]
+mod mount_tests;
 #[cfg(test)]
 mod tests;

@@ -44,8 +44,12 @@ impl fmt::Display for Bind {
 
 impl fmt::Display for OpenTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (uids, gids) = (range_words(&self.uids), range_words(&self.gids));
-        write!(f, "open {} with mapped ids (uids: {uids}; gids: {gids})", text(&self.source))
+        write!(f, "open {} for the container", text(&self.source))?;
+        let Some(ids) = &self.ids else {
+            return Ok(());
+        };
+        let (uids, gids) = (range_words(&ids.uids), range_words(&ids.gids));
+        write!(f, " with mapped ids (uids: {uids}; gids: {gids})")
     }
 }
 

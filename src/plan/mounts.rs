@@ -11,7 +11,7 @@ use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
 use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver};
-use super::{Options, Steps, cgroup_mounts, devices, id_mapped};
+use super::{Options, Steps, cgroup_mounts, devices, trees};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -149,7 +149,7 @@ fn one_mount(
         let reason = format!("the options of the filesystem are longer than {DATA_MAX} bytes");
         return Err(steps.error(&at("options"), "mount", reason));
     }
-    id_mapped::check(steps, mount, &options, place, given.layout)?;
+    trees::check(steps, mount, &options, place, given.layout)?;
     let target = steps.c_string(place, target)?;
     let data = steps.c_string(place, options.data.as_str())?;
     let source = mount.source().as_ref().map(|path| path.as_os_str().as_encoded_bytes());
@@ -176,7 +176,7 @@ fn one_mount(
             target,
             recursive: options.bind.unwrap_or(false),
             settings: options.settings,
-            tree: id_mapped::tree(given.spec, index),
+            tree: trees::tree(given, index),
         };
         steps.container(Op::Bind(bind), place);
         return Ok(());

@@ -60,7 +60,7 @@ pub enum Op {
     SelinuxLabel { label: CString },
     /// Write oom_score_adj of the container's process (proc(5)); by either side.
     OomScore { score: String },
-    /// Open a mount tree of the host's and give it an id map (mount_setattr(2)).
+    /// Open a mount tree of the host's, and perhaps give it an id map (mount_setattr(2)).
     OpenTree(OpenTree),
     /// Show the steps so far to a reader, before the target's own output begins.
     Narrate,
@@ -243,18 +243,24 @@ pub struct Bind {
     pub tree: Option<usize>,
 }
 
-/// A detached mount tree with an id map, which the container's process binds later.
+/// A detached mount tree, which the container's process binds later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenTree {
     pub source: CString,
     pub recursive: bool,
-    pub uids: Vec<IdRange>,
-    pub gids: Vec<IdRange>,
-    /// Map the ids of the mounts below the top one too.
-    pub map_recursive: bool,
+    pub ids: Option<MountIds>,
     /// The tree comes from the host's mount namespace, so it is told here what the
     /// container's was told as a whole.
     pub propagation: Option<Propagation>,
+}
+
+/// The id map of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountIds {
+    pub uids: Vec<IdRange>,
+    pub gids: Vec<IdRange>,
+    /// Also for the mounts below.
+    pub recursive: bool,
 }
 
 /// Changes to what is mounted already.

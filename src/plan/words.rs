@@ -246,7 +246,7 @@ impl Op {
             Op::BindRootfs { .. } => "pivot_root needs a mount, not just a directory",
             Op::OverlayRootfs { .. } => "writes go to memory, the directory stays as it is",
             Op::Mount(mount) => mount.purpose(),
-            Op::OpenTree(_) => "only the runtime may give a mount an id map",
+            Op::OpenTree(_) => "the container's process has no right to open or map it",
             Op::Bind(_) => "a piece of the host, only as far as the options say",
             Op::Remount(_) => "what is mounted stays, only how it may be used changes",
             Op::Device(device) if device.kind == DeviceKind::Fifo => "a named pipe",

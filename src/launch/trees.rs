@@ -1,6 +1,6 @@
-//! The runtime's side of bind mounts with an id map.
+//! The runtime's side of bind mounts that take more rights than the container has.
 //!
-//! The map is that of a user namespace, which needs a process to be made: one is cloned,
+//! An id map is that of a user namespace, which needs a process to be made: one is cloned,
 //! its maps are written, a descriptor is taken, and it ends.
 
 use std::fs::File;
@@ -11,10 +11,10 @@ use nix::sched::CloneFlags;
 
 use super::id_maps;
 use crate::error::{Error, Result};
-use crate::plan::op::{IdMap, Mapper, OpenTree};
+use crate::plan::op::{IdMap, Mapper, MountIds, OpenTree};
 use crate::sys;
 
-/// Opens a detached mount tree with its ids mapped.
+/// Opens a detached mount tree, with its ids mapped if that is asked for.
 ///
 /// # Errors
 /// When the source isn't there, or can't have mapped ids.
@@ -26,12 +26,14 @@ pub(super) fn open(tree: &OpenTree) -> Result<OwnedFd> {
         sys::mount::mount_setattr(opened.as_fd(), 0, 0, kind, propagation.recursive)
             .map_err(failed)?;
     }
-    let user = user_namespace(tree)?;
-    sys::mount::map_ids(opened.as_fd(), user.as_fd(), tree.map_recursive).map_err(failed)?;
+    if let Some(ids) = &tree.ids {
+        let user = user_namespace(ids)?;
+        sys::mount::map_ids(opened.as_fd(), user.as_fd(), ids.recursive).map_err(failed)?;
+    }
     Ok(opened)
 }
 
-fn user_namespace(tree: &OpenTree) -> Result<OwnedFd> {
+fn user_namespace(ids: &MountIds) -> Result<OwnedFd> {
     let failed = |errno: Errno| Error::system("make a user namespace for an id map", errno);
     let (ours, its) = sys::message::pair().map_err(failed)?;
     let runtime_end = std::os::fd::AsRawFd::as_raw_fd(&ours);
@@ -45,8 +47,8 @@ fn user_namespace(tree: &OpenTree) -> Result<OwnedFd> {
     sys::signal::restore(&mask);
     let process = cloned.map_err(failed)?;
     let path = format!("/proc/{}/ns/user", process.pid);
-    let opened = id_maps::write(process.pid, IdMap::Uid, &tree.uids, Mapper::Runtime)
-        .and_then(|()| id_maps::write(process.pid, IdMap::Gid, &tree.gids, Mapper::Runtime))
+    let opened = id_maps::write(process.pid, IdMap::Uid, &ids.uids, Mapper::Runtime)
+        .and_then(|()| id_maps::write(process.pid, IdMap::Gid, &ids.gids, Mapper::Runtime))
         .and_then(|()| {
             File::open(&path).map_err(|error| Error::io(format!("open {path}"), &error))
         });

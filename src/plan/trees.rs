@@ -1,28 +1,31 @@
-//! Bind mounts with an id map of their own (`idmap`, `ridmap`, `uidMappings`, `gidMappings`).
+//! Sources of bind mounts that take more rights than the container's process has.
 //!
-//! Only who has rights over the source's filesystem may map its ids, which the container's
-//! process in its user namespace hasn't. So the runtime opens the trees before the clone,
-//! and the container's process inherits them and puts them into place.
+//! Only who has rights over a filesystem may map its ids (`idmap`, `ridmap`, `uidMappings`,
+//! `gidMappings`), and root of a user namespace can't even enter a directory that is for
+//! root of the host alone. So the runtime opens such trees before the clone, and the
+//! container's process inherits them and puts them into place.
 
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 
 use super::Steps;
 use super::mount_options::MountOptions;
-use super::mounts::{is_bind, options_of};
+use super::mounts::{Given, is_bind, options_of};
 use super::namespaces::{Layout, range};
-use super::op::{IdRange, Op, OpenTree, Propagation};
+use super::op::{IdRange, MountIds, Op, OpenTree, Propagation};
 use crate::error::Result;
+use crate::host::Host;
 
 /// The runtime's steps, one for each such mount.
-pub(super) fn open_trees(
+pub(super) fn open(
     steps: &mut Steps,
     spec: &Spec,
+    host: &Host,
     layout: &Layout,
     propagation: Option<Propagation>,
 ) -> Result<()> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let options = options_of(mount);
-        if !is_id_mapped(mount, &options) {
+        if !is_opened(mount, &options, host, layout) {
             continue;
         }
         let place = format!("mounts[{index}]");
@@ -34,25 +37,31 @@ pub(super) fn open_trees(
             Some(own) if !own.is_empty() => own.iter().map(range).collect(),
             _ => layout.to_vec(),
         };
-        let tree = OpenTree {
-            source: steps.c_string(&place, source.as_os_str().as_encoded_bytes())?,
-            recursive: options.bind.unwrap_or(false),
+        let ids = is_id_mapped(mount, &options).then(|| MountIds {
             uids: ranges(mount.uid_mappings(), &layout.uids),
             gids: ranges(mount.gid_mappings(), &layout.gids),
-            map_recursive: options.id_map.unwrap_or(false),
-            propagation,
-        };
+            recursive: options.id_map.unwrap_or(false),
+        });
+        let source = steps.c_string(&place, source.as_os_str().as_encoded_bytes())?;
+        let recursive = options.bind.unwrap_or(false);
+        let tree = OpenTree { source, recursive, ids, propagation };
         steps.runtime(Op::OpenTree(tree), &place);
     }
     Ok(())
 }
 
 /// Which of the opened trees the mount at `index` binds.
-pub(super) fn tree(spec: &Spec, index: usize) -> Option<usize> {
-    let is_mapped = |mount: &Mount| is_id_mapped(mount, &options_of(mount));
-    let mounts = spec.mounts().as_deref()?;
-    is_mapped(mounts.get(index)?)
-        .then(|| mounts.iter().take(index).filter(|mount| is_mapped(mount)).count())
+pub(super) fn tree(given: &Given, index: usize) -> Option<usize> {
+    let is_opened = |mount: &Mount| is_opened(mount, &options_of(mount), given.host, given.layout);
+    let mounts = given.spec.mounts().as_deref()?;
+    is_opened(mounts.get(index)?)
+        .then(|| mounts.iter().take(index).filter(|mount| is_opened(mount)).count())
+}
+
+fn is_opened(mount: &Mount, options: &MountOptions, host: &Host, layout: &Layout) -> bool {
+    let out_of_reach = layout.has_user() && host.is_real_root();
+    let binds = is_bind(mount, options) && !options.remount;
+    is_id_mapped(mount, options) || (binds && out_of_reach)
 }
 
 fn is_id_mapped(mount: &Mount, options: &MountOptions) -> bool {

@@ -1,0 +1,98 @@
+//! What a user can do about a failed step of the file system.
+
+use nix::errno::Errno;
+
+use crate::plan::op::Op;
+
+pub(super) fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
+    Some(match (op, errno) {
+        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOENT) => {
+            "there is no such directory; rootfs/build.sh makes one with a busybox userland"
+        }
+        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOTDIR) => {
+            "a root filesystem is a directory; unpack images and archives first"
+        }
+        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::EACCES) => {
+            "this user can't reach the directory; every directory above it must be searchable (x)"
+        }
+        (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"proc" => {
+            "a new pid namespace is needed to mount proc; inside another container its own \
+             /proc must not be masked (run the outer one with an unmasked /proc)"
+        }
+        (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"sysfs" => {
+            "a new network namespace is needed to mount sysfs"
+        }
+        (Op::Mount(_), Errno::EPERM) => "in a user namespace only some filesystems can be mounted",
+        (Op::Bind(bind), Errno::EPERM) if bind.target.as_c_str() == c"/proc" => {
+            "only procfs can be bound to /proc"
+        }
+        (Op::Bind(_), Errno::EPERM) => {
+            "in a user namespace what the host mounted with nosuid, nodev, noexec, ro or another \
+             access time stays so"
+        }
+        (Op::Remount(_), Errno::EINVAL) => "a mount must be there, and know these options",
+        (Op::OpenTree(tree), Errno::EINVAL) if tree.ids.is_some() => {
+            "the filesystem of the source, or one below it, can't have mapped ids"
+        }
+        (Op::OpenTree(tree), Errno::EPERM) if tree.ids.is_some() => {
+            "only root of the host may map ids, and only once for a mount"
+        }
+        (Op::OpenTree(_), Errno::ENOENT) => "the source must exist on the host",
+        (Op::Device(_), Errno::EEXIST) => "the root filesystem has something else of that name",
+        (Op::Device(_), Errno::ENXIO) => {
+            "in a user namespace the host's device of the same path is bound, and that is another"
+        }
+        (Op::Device(_), Errno::ENOENT) => {
+            "in a user namespace the host's device of the same path is bound, and there is none"
+        }
+        (Op::Device(_), Errno::EPERM) => {
+            "minirun needs CAP_MKNOD, and the devices cgroup that it runs in must allow mknod"
+        }
+        (Op::Sysctl { .. }, Errno::ENOENT) => "this kernel has no such parameter",
+        (Op::Sysctl { .. }, Errno::EROFS | Errno::EXDEV) => {
+            "/proc/sys is read-only here, as it is inside most containers"
+        }
+        (Op::Sysctl { .. }, Errno::EACCES | Errno::EPERM) => {
+            "it isn't writable in the container's namespaces"
+        }
+        (Op::Sysctl { .. }, Errno::EINVAL | Errno::ERANGE) => {
+            "the kernel finds the value out of range"
+        }
+        (Op::PivotRoot, Errno::EINVAL) => {
+            "the host's root is a ramfs, perhaps; --no-pivot does without pivot_root"
+        }
+        (Op::Mount(_), Errno::ELOOP) => {
+            "the root filesystem has a symlink there, which is refused because it could lead astray"
+        }
+        (Op::Mount(_), Errno::ENODEV) => "the kernel doesn't know this filesystem type",
+        (Op::Mount(_) | Op::Bind(_) | Op::MakeDir { .. }, Errno::EROFS) => {
+            "the target isn't there and can't be made on a read-only filesystem; make it beforehand"
+        }
+        (Op::Mount(_) | Op::Bind(_), Errno::EACCES) => {
+            "the target isn't there and this user can't make it; make it beforehand, or use --ephemeral"
+        }
+        (Op::Bind(_) | Op::MakeDir { .. }, Errno::ELOOP) => {
+            "symlinks in the way go in a circle, or into /proc"
+        }
+        (Op::Bind(_), Errno::ENOENT) => "the source must exist on the host",
+        (Op::Mount(new), Errno::EINVAL) if !new.data.is_empty() => {
+            "the filesystem doesn't know one of these options, or not this value"
+        }
+        (Op::Bind(_), Errno::ENOTDIR | Errno::EINVAL) => {
+            "the source is a file and the target a directory, or the reverse; or mounts below the \
+             source can't be left out here (use rbind)"
+        }
+        (Op::OverlayRootfs { .. }, Errno::EBUSY) => {
+            "the host's own root can't be covered; copy or bind it to another directory first"
+        }
+        (Op::OverlayRootfs { .. }, Errno::ENODEV) => {
+            "the kernel has no overlay filesystem; as root: modprobe overlay"
+        }
+        (Op::OverlayRootfs { .. }, Errno::EINVAL) => {
+            "the root filesystem's own filesystem can't be the lower layer of an overlay here"
+        }
+        (Op::MakeDir { .. } | Op::Chdir { .. }, Errno::ENOTDIR) => "there is a file of that name",
+        (Op::Mask { .. }, Errno::ENODEV) => "/dev/null of this host is not the null device",
+        _ => return None,
+    })
+}
