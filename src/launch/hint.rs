@@ -162,8 +162,9 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
             "the container needs a devpts on /dev/pts"
         }
         (Op::Schedule(_), Errno::EPERM) => {
-            "CAP_SYS_NICE over the whole machine is needed, and for SCHED_DEADLINE a cpuset \
-             that isn't restricted"
+            "CAP_SYS_NICE over the whole machine is needed, for SCHED_FIFO and SCHED_RR a \
+             linux.resources.cpu.realtimeRuntime too where cgroups share real time out, and \
+             for SCHED_DEADLINE a cpuset that isn't restricted"
         }
         (Op::Schedule(_), Errno::EBUSY) => "the processors have no such time left to promise",
         (Op::IoPriority { .. }, Errno::EPERM) => {
