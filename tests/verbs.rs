@@ -430,6 +430,83 @@ fn limits_are_changed_by_options_and_by_json() {
     place.succeeds(&["delete", "--force", &id]);
 }
 
+#[test]
+fn a_command_runs_in_a_container_and_gives_its_status() {
+    let place = Place::new("exec", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    let output = place.output(&["exec", &id, "/bin/sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+    assert_eq!(place.succeeds(&["exec", &id, "hostname"]), hostname(&place));
+    let told =
+        place.succeeds(&["exec", "-e", "A=b", "--cwd", "/etc", &id, "sh", "-c", "echo $A; pwd"]);
+    assert_eq!(told, "b\n/etc\n");
+    let status = place.output(&["exec", &id, "sh", "-c", "kill -9 $$"]).status;
+    assert_eq!(status.code(), Some(137));
+    // What begins with a dash behind the command is the command's.
+    assert_eq!(place.succeeds(&["exec", &id, "echo", "-u", "5", "--detach"]), "-u 5 --detach\n");
+}
+
+fn hostname(place: &Place) -> String {
+    let config = fs::read_to_string(place.dir.file("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    format!("{}\n", config["hostname"].as_str().unwrap())
+}
+
+#[test]
+fn what_fails_before_the_command_is_255() {
+    let place = Place::new("exec255", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    let fails = |args: &[&str], words: &str| {
+        let output = place.output(&[&["exec"], args].concat());
+        assert_eq!(output.status.code(), Some(255), "{args:?}: {}", said(&output));
+        assert!(stderr(&output).contains(words), "{args:?}: {}", said(&output));
+    };
+    fails(&["nobody", "true"], "minirun: error: open container nobody: container does not exist");
+    fails(&[&id, "nosuch"], "no such file or directory");
+    fails(&[&id, "/etc"], "permission denied");
+    fails(&["-u", "abc", &id, "true"], "is not a number");
+    fails(&["-u", "1x", &id, "true"], "is not a number");
+    fails(&["--cap", "ALL", &id, "true"], "names no single capability");
+    fails(&["--process", "/nowhere", &id], "(--process): ENOENT");
+    fails(&["--process", "/nowhere", &id, "true"], "cannot be used with");
+    fails(&[&id], "COMMAND");
+    place.succeeds(&["kill", &id, "KILL"]);
+    place.wait_for(&id, "stopped");
+    fails(&[&id, "true"], "container not running");
+}
+
+#[test]
+fn a_process_is_read_from_a_file_and_left_behind() {
+    let place = Place::new("execfile", &[], "exec sleep 60");
+    let (id, pid_file) = (place.id("one"), place.dir.file("pid"));
+    place.succeeds(&["run", "-d", &id]);
+    let config = fs::read_to_string(place.dir.file("config.json")).unwrap();
+    let mut process = serde_json::from_str::<Value>(&config).unwrap()["process"].take();
+    process["args"] = serde_json::json!(["/bin/sleep", "62"]);
+    let file = place.dir.file("process.json");
+    fs::write(&file, process.to_string()).unwrap();
+    let args = ["exec", "--detach", "--pid-file", &pid_file, "--process", &file, &id];
+    assert_eq!(place.succeeds(&args), "");
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    assert_eq!(words, b"/bin/sleep\x0062\0");
+}
+
+#[test]
+fn a_terminal_of_exec_goes_to_the_socket() {
+    let place = Place::new("exectty", &[], "exec sleep 60");
+    let (id, path) = (place.id("one"), place.dir.file("console.sock"));
+    place.succeeds(&["run", "-d", &id]);
+    let listener = UnixListener::bind(&path).unwrap();
+    place.succeeds(&["exec", "-d", "-t", "--console-socket", &path, &id, "sh", "-c", "tty; cat"]);
+    let (connection, _) = listener.accept().unwrap();
+    let mut master = fs::File::from(support::receive_fd(connection.as_raw_fd()));
+    assert!(support::read_until(&mut master, "/dev/").contains("/dev/"));
+}
+
 /// Keeps a child from outliving a failed assertion.
 struct Reaped(Child);
 

@@ -47,6 +47,8 @@ enum Room {
     Own,
     /// An OCI runtime's: 1.
     Oci,
+    /// An OCI runtime's where 1 could be the command's own: 255.
+    Inside,
 }
 
 const VERBS: &[Verb] = &[
@@ -59,7 +61,7 @@ const VERBS: &[Verb] = &[
     verb::<list::List>("list", Room::Oci),
     verb::<kill::Kill>("kill", Room::Oci),
     verb::<delete::Delete>("delete", Room::Oci),
-    verb::<exec::Exec>("exec", Room::Oci),
+    verb::<exec::Exec>("exec", Room::Inside),
     verb::<ps::Ps>("ps", Room::Oci),
     verb::<pause::Pause>("pause", Room::Oci),
     verb::<pause::Resume>("resume", Room::Oci),
@@ -122,8 +124,10 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
     };
     global.log.debug(&format!("{} {args:?}", verb.name));
     // Before the arguments are parsed, since that would be done twice.
-    let starts_programs = matches!(verb.name, "run" | "create" | "exec");
-    let shielded = if starts_programs { minirun::protection::shield_own_binary() } else { Ok(()) };
+    let shielded = match verb.name {
+        "run" | "create" | "exec" => minirun::protection::shield_own_binary(),
+        _ => Ok(()),
+    };
     let outcome = shielded.and_then(|()| match parser(verb).try_get_matches_from(args) {
         Ok(matches) => (verb.carry_out)(&matches, global),
         Err(usage) => Ok(misused(verb, global, &usage)),
@@ -138,7 +142,21 @@ impl Verb {
                 global.log.error("minirun", error);
                 error.exit_code()
             }
-            Room::Oci => fail_as_oci(global, error),
+            Room::Oci | Room::Inside => {
+                global.log.error("minirun: error", error);
+                self.room.failure()
+            }
+        }
+    }
+}
+
+impl Room {
+    /// The status of a verb that doesn't come to its own.
+    fn failure(self) -> u8 {
+        match self {
+            Room::Own => 125,
+            Room::Oci => 1,
+            Room::Inside => 255,
         }
     }
 }
@@ -146,7 +164,7 @@ impl Verb {
 /// How the verbs of an OCI runtime fail.
 fn fail_as_oci(global: &Global, error: &Error) -> u8 {
     global.log.error("minirun: error", error);
-    1
+    Room::Oci.failure()
 }
 
 /// Wrong arguments, or a request for help.
@@ -159,10 +177,7 @@ fn misused(verb: &Verb, global: &Global, usage: &clap::Error) -> u8 {
     let text = usage.to_string();
     let first = text.lines().next().unwrap_or_default();
     global.log.note("error", first.trim_start_matches("error: "));
-    match verb.room {
-        Room::Own => 125,
-        Room::Oci => 1,
-    }
+    verb.room.failure()
 }
 
 fn parser(verb: &Verb) -> clap::Command {
@@ -174,8 +189,8 @@ fn parser(verb: &Verb) -> clap::Command {
 }
 
 fn help() -> String {
-    let list = |room: Room| -> String {
-        let verbs = VERBS.iter().filter(|verb| verb.room == room);
+    let list = |own: bool| -> String {
+        let verbs = VERBS.iter().filter(|verb| (verb.room == Room::Own) == own);
         let line = |verb: &Verb| {
             let about = (verb.parser)().get_about().map(ToString::to_string).unwrap_or_default();
             format!("  {:9} {about}\n", verb.name)
@@ -199,8 +214,8 @@ Try:  minirun run ./rootfs /bin/sh        a shell in a container
       minirun plan ./rootfs               the steps, without taking them
       minirun VERB --help                 all about a verb
 ",
-        list(Room::Own),
-        list(Room::Oci),
+        list(true),
+        list(false),
         global::HELP
     )
 }

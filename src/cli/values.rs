@@ -103,6 +103,11 @@ pub fn capability(text: &str) -> Result<Option<Capability>, String> {
     name.parse().map(Some).map_err(|_| format!("{text:?} is no capability; see capabilities(7)"))
 }
 
+/// A capability's name; `ALL` isn't one.
+pub fn one_capability(text: &str) -> Result<Capability, String> {
+    capability(text)?.ok_or_else(|| format!("{text:?} names no single capability"))
+}
+
 /// `NAME=SOFT[:HARD]`, as `ulimit` and `docker run --ulimit` have it.
 pub fn ulimit(text: &str) -> Result<(PosixRlimitType, u64, u64), String> {
     const KINDS: &[(&str, PosixRlimitType)] = &[

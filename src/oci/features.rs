@@ -54,9 +54,8 @@ const MEMORY_POLICY_MODES: &[&str] = &[
 const MEMORY_POLICY_FLAGS: &[&str] =
     &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
-/// Renders the structure; engines read it from `minirun features`. Of AppArmor it says what
-/// this runtime can do, whatever the host is like; of SELinux it can label processes but no
-/// mounts.
+/// Renders the structure; engines read it from `minirun features`. Of AppArmor and SELinux
+/// it says what this runtime can do, whatever the host is like.
 ///
 /// `tests/command_line.rs` holds it against what plans are made for.
 pub(crate) fn render(mount_options: &[String]) -> Value {
@@ -83,7 +82,7 @@ pub(crate) fn render(mount_options: &[String]) -> Value {
                 "supportedFlags": SECCOMP_FLAGS,
             },
             "apparmor": { "enabled": true },
-            "selinux": { "enabled": false },
+            "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "memoryPolicy": { "modes": MEMORY_POLICY_MODES, "flags": MEMORY_POLICY_FLAGS },
             "mountExtensions": { "idmap": { "enabled": true } },
