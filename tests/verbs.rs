@@ -138,7 +138,7 @@ fn lists_are_tables_json_or_ids() {
 #[test]
 fn unknown_containers_are_named_as_callers_expect() {
     let place = Place::new("unknown", &[], "true");
-    let verbs = ["state", "start", "kill", "delete", "ps", "pause", "resume", "update"];
+    let verbs = ["state", "start", "kill", "delete", "ps", "pause", "resume", "update", "events"];
     for verb in verbs {
         let text = place.fails(&[verb, "nobody"]);
         assert!(text.contains("container does not exist"), "{verb:?}: {text}");
@@ -505,6 +505,43 @@ fn a_terminal_of_exec_goes_to_the_socket() {
     let (connection, _) = listener.accept().unwrap();
     let mut master = fs::File::from(support::receive_fd(connection.as_raw_fd()));
     assert!(support::read_until(&mut master, "/dev/").contains("/dev/"));
+}
+
+#[test]
+fn events_are_lines_of_json() {
+    let place = Place::new("events", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    let stats = place.json(&["events", "--stats", &id]);
+    assert_eq!((&stats["type"], &stats["id"]), (&"stats".into(), &id.as_str().into()));
+    for part in ["cpu", "memory", "pids", "blkio", "hugetlb"] {
+        assert!(stats["data"][part].is_object(), "{part}: {stats}");
+    }
+    if support::is_root() {
+        assert_eq!(stats["data"]["pids"]["current"], 1);
+    }
+    let mut command = place.command(&["events", "--interval", "50ms", &id]);
+    let mut child = Reaped(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut out = child.0.stdout.take().unwrap();
+    let lines = support::read_until(&mut out, "}\n{");
+    let first = lines.lines().next().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(first).unwrap()["type"], "stats");
+    place.succeeds(&["kill", &id, "KILL"]);
+    assert!(child.0.wait().unwrap().success(), "it ends with the container");
+    let text = place.fails(&["events", "--stats", &id]);
+    assert!(text.contains("is not running"), "{text}");
+    assert_eq!(place.output(&["events", "--interval", "0", &id]).status.code(), Some(1));
+}
+
+#[test]
+fn events_end_when_nobody_reads_them() {
+    let place = Place::new("unread", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    let mut command = place.command(&["events", "--interval", "20ms", &id]);
+    let mut child = Reaped(command.stdout(Stdio::piped()).spawn().unwrap());
+    drop(child.0.stdout.take());
+    assert!(child.0.wait().unwrap().success());
 }
 
 /// Keeps a child from outliving a failed assertion.
