@@ -413,3 +413,57 @@ fn a_cgroup_of_somebody_else_stays() {
     container::delete(&place.store, &first.id, true).unwrap();
     place.assert_gone(&first.id);
 }
+
+#[test]
+fn a_container_tells_what_it_uses_until_it_ends() {
+    let Some(place) = Place::new("events") else { return };
+    let id = place.create("one", "sleep 1000");
+    container::start(&place.store, &id).unwrap();
+    let stats = container::stats(&place.store, &id).unwrap();
+    assert_eq!((&stats["type"], &stats["id"]), (&json!("stats"), &json!(id)));
+    assert_eq!(stats["data"]["pids"]["limit"], 64, "{stats}");
+    let mut count = 0;
+    container::events(&place.store, &id, Duration::from_millis(10), |event| {
+        assert_eq!(event["type"], "stats");
+        count += 1;
+        if count == 3 {
+            container::kill(&place.store, &id, SIGKILL, false)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(count >= 3);
+    let error = message(container::stats(&place.store, &id));
+    assert!(error.contains("is not running"), "{error}");
+    container::delete(&place.store, &id, false).unwrap();
+}
+
+#[test]
+fn memory_that_runs_out_is_told() {
+    let Some(place) = Place::new("oom") else { return };
+    let bundle = place.bundle("head -c 100m /dev/zero | tail; sleep 1000", |config| {
+        config["linux"]["resources"] = json!({ "memory": { "limit": 20 << 20 } });
+    });
+    let request = place.request("one", &bundle);
+    container::create(&place.store, &request).unwrap();
+    let (mut started, mut told) = (false, false);
+    container::events(&place.store, &request.id, Duration::from_millis(10), |event| {
+        match event["type"].as_str() {
+            Some("stats") if started => {}
+            Some("stats") => {
+                started = true;
+                container::start(&place.store, &request.id)?;
+            }
+            _ => {
+                assert_eq!(event, &json!({ "type": "oom", "id": request.id }));
+                told = true;
+                container::kill(&place.store, &request.id, SIGKILL, false)?;
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(told);
+    container::delete(&place.store, &request.id, true).unwrap();
+    place.assert_gone(&request.id);
+}

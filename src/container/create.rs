@@ -155,12 +155,13 @@ fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan) -> Result<Running> 
         json["status"] = status.into();
         json.to_string()
     };
-    let mut cloned = |process: &sys::process::Cloned| {
+    let mut recorder = |process: &sys::process::Cloned| {
         let init = InitProcess::of(process.pid.as_raw())?;
         record.init = Some(init);
         dir.save_init(init)
     };
-    let caller = Caller { state: Some(&render), cloned: Some(&mut cloned), ..Caller::default() };
+    let caller =
+        Caller { state: Some(&render), recorder: Some(&mut recorder), ..Caller::default() };
     launch::launch(plan, caller)
 }
 

@@ -233,6 +233,7 @@ impl<'a> Container<'a> {
             | Op::DeviceFilter { .. }
             | Op::Clone { .. }
             | Op::Listen { .. }
+            | Op::Record
             | Op::OpenNamespace { .. }
             | Op::Intermediate
             | Op::JoinNamespace { .. }

@@ -65,15 +65,16 @@ pub(crate) fn start(dir: &Path) -> Result<()> {
     let opened = open_dir(dir).map_err(failed)?;
     let caller = new_socket().map_err(failed)?;
     let address = address(&opened).map_err(failed)?;
-    match connect(caller.as_raw_fd(), &address) {
-        Err(Errno::ECONNREFUSED) => {
+    let go = connect(caller.as_raw_fd(), &address)
+        .and_then(|()| send(caller.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL));
+    match go {
+        Err(Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE) => {
             return Err(Error::said(step, "its process has ended before it was started"));
         }
-        connected => connected.map_err(failed)?,
-    }
-    // From here on nobody else can start it.
+        sent => sent.map_err(failed)?,
+    };
+    // Only now: a start that is killed before this can be tried again.
     let _ = std::fs::remove_file(dir.join(SOCKET));
-    send(caller.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(failed)?;
     let mut message = [0; LONGEST];
     let length = loop {
         match recv(caller.as_raw_fd(), &mut message, MsgFlags::empty()) {

@@ -78,8 +78,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) process: Option<BorrowedFd<'a>>,
     /// The container's state as hooks get it, of this pid and in this status.
     pub(crate) state: Option<Renderer<'a>>,
-    /// Told of the container's process as soon as there is one.
-    pub(crate) cloned: Option<Recorder<'a>>,
+    /// Carries out [`Op::Record`].
+    pub(crate) recorder: Option<Recorder<'a>>,
 }
 
 /// What the child needs besides the plan, made before clone3 since it allocates.

@@ -111,6 +111,7 @@ impl<'a> Runtime<'a> {
             | Op::WriteFirst { .. }
             | Op::CheckUsage { .. }
             | Op::DeviceFilter { .. } => self.set_up_cgroup(step),
+            Op::Record => self.record(step),
             Op::Listen { dir } => {
                 let dir = Path::new(OsStr::from_bytes(dir.to_bytes()));
                 let opened = hand_over::open(dir);
@@ -156,7 +157,7 @@ impl<'a> Runtime<'a> {
     fn set_up_cgroup(&mut self, step: &Step) -> Result<()> {
         if !self.is_cgroup_checked {
             self.is_cgroup_checked = true;
-            let is_recorded = self.caller.cloned.is_some();
+            let is_recorded = self.caller.recorder.is_some();
             self.sweeper = cgroup::start_sweeper(self.plan, is_recorded)?;
         }
         let outcome = cgroup::set(step);
@@ -199,7 +200,8 @@ impl<'a> Runtime<'a> {
                 Container::new(plan, &ready, journal, sync.as_fd()).walk()
             });
         sys::signal::restore(&mask);
-        self.cloned(cloned.map_err(failed)?)
+        self.init = Some(cloned.map_err(failed)?);
+        Ok(())
     }
 
     /// Forks the intermediate process and waits for its end; what it has cloned is this
@@ -232,7 +234,8 @@ impl<'a> Runtime<'a> {
             Some(pid) => {
                 let pid = Pid::from_raw(pid);
                 let pidfd = sys::process::pidfd_open(pid).map_err(failed)?;
-                self.cloned(Cloned { pid, pidfd })
+                self.init = Some(Cloned { pid, pidfd });
+                Ok(())
             }
             None => Err(self.post_mortem(waited.map(|(status, _)| status))),
         }
@@ -255,11 +258,11 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    fn cloned(&mut self, cloned: Cloned) -> Result<()> {
-        let cloned = self.init.insert(cloned);
-        match &mut self.caller.cloned {
-            Some(tell) => tell(cloned),
-            None => Ok(()),
+    fn record(&mut self, step: &Step) -> Result<()> {
+        match (&mut self.caller.recorder, &self.init) {
+            (Some(tell), Some(init)) => tell(init),
+            (None, _) => Ok(()),
+            (_, None) => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
         }
     }
 

@@ -148,6 +148,7 @@ impl Plan {
         let travel = root::Travel::new(spec, &steps)?;
         trees::open(&mut steps, spec, host, &layout, travel.tree)?;
         layout.clone(&mut steps, spec, host, &cgroup)?;
+        process::record(&mut steps, options);
         layout.map_ids(&mut steps, host)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
         clocks::enter(&mut steps, spec, &layout)?;

@@ -47,6 +47,8 @@ pub enum Op {
     JoinProcess { namespaces: CloneFlags },
     /// clone3(2): the container's first process starts here.
     Clone { namespaces: CloneFlags, cgroup: Option<CString> },
+    /// Write down which process is the container's.
+    Record,
     /// Map the ids of the new user namespace from outside (user_namespaces(7)).
     MapIds { map: IdMap, ranges: Vec<IdRange>, by: Mapper },
     /// Make a time namespace, set its clocks and enter it (time_namespaces(7)).

@@ -30,6 +30,14 @@ pub(super) fn listen(steps: &mut Steps, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Nothing may run that nobody could find: the container's process begins when it has been
+/// written down.
+pub(super) fn record(steps: &mut Steps, options: &Options) {
+    if options.state_dir.is_some() {
+        steps.runtime(Op::Record, "");
+    }
+}
+
 /// The container's process makes itself independent of its surroundings.
 pub(super) fn settle_in(steps: &mut Steps, options: &Options) {
     if options.lifecycle == Lifecycle::Attached {

@@ -77,6 +77,7 @@ impl fmt::Display for Op {
                 write!(f, "apply the SELinux label {} at execve", text(label))
             }
             Op::OomScore { score } => write!(f, "set the OOM score adjustment to {score}"),
+            Op::Record => f.write_str("write down which process is the container's"),
             Op::Listen { dir } => write!(f, "listen for start on {}/start.sock", text(dir)),
             Op::OpenNamespace { namespace, path } => {
                 write!(f, "open the {} namespace {}", namespace_words(*namespace), text(path))
@@ -218,6 +219,7 @@ impl Op {
                 "a policy of this machine limits what the target can do"
             }
             Op::OomScore { .. } => "how soon the kernel kills it when memory runs out",
+            Op::Record => "whoever deletes it has to find it, also when minirun is killed now",
             Op::Listen { .. } => "start comes later, and from another process",
             Op::OpenNamespace { .. } => "a container can share what another one has",
             Op::Intermediate => "the runtime itself never changes its namespaces",
@@ -313,6 +315,7 @@ impl Op {
             Op::AppArmor { .. } => "apparmor",
             Op::SelinuxLabel { .. } => "selinux",
             Op::OomScore { .. } => "oom_score",
+            Op::Record => "record",
             Op::Listen { .. } => "listen",
             Op::OpenNamespace { .. } => "open_namespace",
             Op::Intermediate => "intermediate",
