@@ -41,7 +41,11 @@ impl Masks {
         let data = Some(c"size=0k,nr_inodes=1,mode=755");
         mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), flags, data)?;
         // The working directory is still below the new mount; the path leads to its top.
-        self.empty_dir = Some(inside::open(root, path, OFlag::O_PATH)?);
+        let empty = inside::open(root, path, OFlag::O_PATH)?;
+        if !sys::mount::is_mount_root(empty.as_fd())? {
+            return Err(Errno::ESTALE);
+        }
+        self.empty_dir = Some(empty);
         Ok(())
     }
 }

@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
@@ -20,20 +20,17 @@ use crate::sys::{self, Result};
 /// The target is entered by its descriptor and mounted on as `.`, so that no path is
 /// resolved a second time.
 pub(super) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<()> {
-    let (target, made) = inside::open_or_make(root, &new.target, Make::Dir)?;
-    // A /proc or /sys that is a symlink would be mounted elsewhere, and everything that
-    // relies on it would go astray (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
-    let is_kernel = matches!(new.fstype.to_bytes(), b"proc" | b"sysfs");
-    if is_kernel && is_symlink(root, &new.target)? {
-        return Err(Errno::ELOOP);
-    }
+    let (target, made) = match new.fstype.to_bytes() {
+        b"proc" | b"sysfs" => (open_no_symlink(root, &new.target)?, false),
+        _ => inside::open_or_make(root, &new.target, Make::Dir)?,
+    };
     check_proc(target.as_fd(), &new.target)?;
     let takes_over = match (new.takes_over, made) {
         (TakesOver::Mode, false) => Some(fstat(target.as_fd())?.st_mode),
         _ => None,
     };
     let hidden = match new.takes_over {
-        TakesOver::Content => Some(open_top(root, &new.target)?),
+        TakesOver::Content => Some(open_dir(target.as_fd())?),
         TakesOver::Nothing | TakesOver::Mode => None,
     };
     fchdir(target.as_fd())?;
@@ -51,14 +48,35 @@ pub(super) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<()> {
     set(open_top(root, &new.target)?.as_fd(), &new.settings)
 }
 
-/// Opens what is mounted last at a path; the working directory is still below it.
-fn open_top(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    inside::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+/// Opens a directory for reading that has been found.
+fn open_dir(found: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(found, c".", flags, Mode::empty())
 }
 
-fn is_symlink(root: BorrowedFd<'_>, path: &CStr) -> Result<bool> {
-    let found = inside::open(root, path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
-    Ok(inside::file_type(fstat(found)?.st_mode) == SFlag::S_IFLNK)
+/// Opens what was mounted last at a path; the working directory is still below it.
+fn open_top(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    let top = inside::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    // Somebody may have put another directory there meanwhile.
+    if sys::mount::is_mount_root(top.as_fd())? { Ok(top) } else { Err(Errno::ESTALE) }
+}
+
+/// A /proc or /sys that is a symlink would be mounted elsewhere, and everything that
+/// relies on it would go astray (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
+fn open_no_symlink(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let opened = match inside::open(root, path, flags) {
+        Err(Errno::ENOENT) => {
+            inside::open_or_make_dir(root, path)?;
+            // What was made may have been replaced already.
+            inside::open(root, path, flags)
+        }
+        answer => answer,
+    };
+    match opened {
+        Err(Errno::ENOTDIR) => Err(Errno::ELOOP),
+        answer => answer,
+    }
 }
 
 /// The plan has looked at paths that say /proc; another one leads there by a symlink, and
