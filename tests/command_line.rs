@@ -109,6 +109,13 @@ fn options_that_callers_send_are_taken() {
 }
 
 #[test]
+fn an_option_that_stands_before_the_verb_is_told_so() {
+    let output = minirun(&["list", "--root", "/tmp/x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--root stands before the verb"), "{}", said(&output));
+}
+
+#[test]
 fn a_reader_that_went_away_is_no_error() {
     for args in [&["features"][..], &["--help"], &["spec", "--print"], &["spec", "--help"]] {
         let mut child =

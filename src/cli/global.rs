@@ -18,8 +18,6 @@ pub struct Global {
     pub log: Log,
     /// The caller wants systemd to make the cgroups.
     pub systemd_cgroup: bool,
-    /// Whether to put up with cgroups that can't be written; `None` to find out.
-    pub rootless: Option<bool>,
 }
 
 /// What the command line turned out to be about.
@@ -32,6 +30,10 @@ pub enum Asked {
     Nothing,
 }
 
+/// Those that people put behind the verb by mistake.
+pub const NAMES: &[&str] =
+    &["--root", "--log", "--log-format", "--debug", "--systemd-cgroup", "--rootless"];
+
 /// For `minirun --help`.
 pub const HELP: &str = "      --root DIR               Keep the state of containers here
                                [default: /run/minirun, or $XDG_RUNTIME_DIR/minirun]
@@ -40,7 +42,7 @@ pub const HELP: &str = "      --root DIR               Keep the state of contain
       --debug                  Log more than errors
       --systemd-cgroup         Have systemd make the cgroups (not supported yet)
       --rootless auto|true|false
-                               Go on without cgroups that can't be written
+                               Accepted from callers; minirun finds out by itself
   -h, --help                   Print help
   -v, -V, --version            Print version
 ";
@@ -75,14 +77,10 @@ impl Global {
                 }
                 b"debug" => global.log.debug = switch(&arg)?,
                 b"systemd-cgroup" => global.systemd_cgroup = switch(&arg)?,
-                b"rootless" => {
-                    global.rootless = match value()?.as_bytes() {
-                        b"auto" => None,
-                        b"true" => Some(true),
-                        b"false" => Some(false),
-                        _ => return Err(wrong(&arg, "it is one of auto, true and false")),
-                    };
-                }
+                b"rootless" => match value()?.as_bytes() {
+                    b"auto" | b"true" | b"false" => {}
+                    _ => return Err(wrong(&arg, "it is one of auto, true and false")),
+                },
                 // Callers name it although they never freeze a container to disk.
                 b"criu" => drop(value()?),
                 b"h" | b"help" => break Asked::Help,
@@ -168,7 +166,7 @@ mod tests {
     fn one_dash_is_as_good_as_two() {
         let (global, _) = read("-root /r -debug=false -rootless=true list").unwrap();
         assert_eq!(global.root.as_deref(), Some("/r".as_ref()));
-        assert_eq!((global.log.debug, global.rootless), (false, Some(true)));
+        assert!(!global.log.debug);
     }
 
     #[test]

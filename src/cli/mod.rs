@@ -176,6 +176,12 @@ fn misused(verb: &Verb, global: &Global, usage: &clap::Error) -> u8 {
     }
     let text = usage.to_string();
     let first = text.lines().next().unwrap_or_default();
+    if let Some(option) = global::NAMES.iter().find(|name| first.contains(&format!("'{name}'"))) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{option} stands before the verb, as in minirun --root DIR list"
+        );
+    }
     global.log.note("error", first.trim_start_matches("error: "));
     verb.room.failure()
 }
