@@ -83,7 +83,7 @@ fn a_wrong_rootfs_is_125_and_says_what_to_do() {
 #[test]
 fn a_failing_mount_names_its_option() {
     let words =
-        ["bind /no/source on /mnt (--bind /no/source:/mnt)", "ENOENT", "must exist on the host"];
+        ["bind /no/source on /mnt", "(--bind /no/source:/mnt)", "ENOENT", "must exist on the host"];
     assert_fails(&run(&["-v", "/no/source:/mnt"], &["true"]), 125, &words);
     let words = ["mount tmpfs on /mnt", "(--tmpfs /mnt)", "EINVAL"];
     assert_fails(&run(&["--tmpfs", "/mnt:nonsense=1"], &["true"]), 125, &words);
