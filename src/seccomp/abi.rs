@@ -78,9 +78,13 @@ impl Abi {
         }
     }
 
-    /// Whether arguments have 32 bits, so that a profile's values are cut off there.
-    pub(super) fn has_short_arguments(self) -> bool {
-        matches!(self, Abi::I386 | Abi::Arm)
+    /// The bits of an argument that are looked at; a profile's values are cut off there.
+    /// (x32 could pass more in places; libseccomp looks at no more either.)
+    pub(super) fn argument_bits(self) -> u64 {
+        match self {
+            Abi::X86_64 | Abi::Aarch64 => u64::MAX,
+            Abi::X32 | Abi::I386 | Abi::Arm => u64::from(u32::MAX),
+        }
     }
 
     /// The first number of this ABI in its architecture.

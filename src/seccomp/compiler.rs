@@ -53,10 +53,11 @@ pub(super) fn compile(profile: &Profile<'_>, machine: Machine) -> Result<Filter,
         if ranges.is_empty() {
             continue;
         }
-        let has_short_arguments = architecture.abis.iter().all(|abi| abi.has_short_arguments());
         let mut starts = Vec::with_capacity(ranges.len());
         for (start, verdict) in &ranges {
-            let label = write_verdict(&mut program, verdict, profile.default, has_short_arguments);
+            let abi = architecture.abis.iter().rfind(|abi| abi.first() <= *start);
+            let bits = abi.map_or(u64::MAX, |abi| abi.argument_bits());
+            let label = write_verdict(&mut program, verdict, profile.default, bits);
             starts.push((*start, label));
         }
         let search = write_search(&mut program, &starts);
@@ -121,7 +122,7 @@ impl<'a> Calls<'a> {
                 };
                 entries.extend(rule.alternatives.iter().map(|conditions| Entry {
                     number,
-                    check: Check { conditions: conditions.into(), action: rule.action },
+                    check: Check { conditions: needed(conditions, abi), action: rule.action },
                     rule: Some(index),
                 }));
             }
@@ -131,7 +132,7 @@ impl<'a> Calls<'a> {
         entries.extend(behind.filter_map(multiplexer_entry));
         entries.sort_by_key(|entry| entry.number);
         let calls = entries.chunk_by(|a, b| a.number == b.number);
-        let verdicts = calls.map(|entries| Ok((entries[0].number, verdict(entries)?)));
+        let verdicts = calls.map(|entries| Ok((entries[0].number, verdict(entries, abi)?)));
         Ok(Calls { verdicts: verdicts.collect::<Result<_, _>>()?, newest })
     }
 
@@ -173,8 +174,17 @@ impl<'a> Calls<'a> {
     }
 }
 
+/// The conditions that don't hold anyway.
+fn needed(conditions: &[Condition], abi: Abi) -> Cow<'_, [Condition]> {
+    let is_needed = |condition: &&Condition| condition.mask & abi.argument_bits() != 0;
+    match conditions.iter().all(|condition| is_needed(&condition)) {
+        true => conditions.into(),
+        false => conditions.iter().filter(is_needed).copied().collect(),
+    }
+}
+
 /// What the rules for a call come to.
-fn verdict<'a>(entries: &[Entry<'a>]) -> Result<Verdict<'a>, Refusal> {
+fn verdict<'a>(entries: &[Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal> {
     let always = entries.iter().find(|entry| entry.check.conditions.is_empty());
     if let Some(entry) = always {
         return Ok(Verdict::Always(entry.check.action));
@@ -193,7 +203,7 @@ fn verdict<'a>(entries: &[Entry<'a>]) -> Result<Verdict<'a>, Refusal> {
         }
     }
     let mut checks: Vec<_> = entries.iter().map(|entry| entry.check.clone()).collect();
-    checks.sort_by(|a, b| profile::precedence(&a.conditions, &b.conditions));
+    checks.sort_by(|a, b| profile::precedence(&a.conditions, &b.conditions, abi.argument_bits()));
     checks.dedup();
     Ok(Verdict::Checked(checks))
 }
@@ -240,12 +250,7 @@ fn write_search(program: &mut Assembler, starts: &[(u32, Label)]) -> Label {
     }
 }
 
-fn write_verdict(
-    program: &mut Assembler,
-    verdict: &Verdict<'_>,
-    default: u32,
-    short: bool,
-) -> Label {
+fn write_verdict(program: &mut Assembler, verdict: &Verdict<'_>, default: u32, bits: u64) -> Label {
     match verdict {
         Verdict::Always(action) => program.end(*action),
         Verdict::Checked(checks) => {
@@ -254,7 +259,7 @@ fn write_verdict(
                 let yes = program.end(check.action);
                 let conditions = check.conditions.iter().rev();
                 conditions
-                    .fold(yes, |yes, condition| write_condition(program, condition, short, yes, no))
+                    .fold(yes, |yes, condition| write_condition(program, condition, bits, yes, no))
             })
         }
     }
@@ -264,7 +269,7 @@ fn write_verdict(
 fn write_condition(
     program: &mut Assembler,
     condition: &Condition,
-    short: bool,
+    bits: u64,
     yes: Label,
     no: Label,
 ) -> Label {
@@ -280,11 +285,11 @@ fn write_condition(
     let low = (ARGUMENTS + 8 * u32::from(index), mask as u32);
     let high = (low.0 + 4, (mask >> 32) as u32);
     let (low_value, high_value) = (value as u32, (value >> 32) as u32);
-    let below = match low.1 {
-        0 => yes,
-        _ => program.load_and_test(low, test, low_value, yes, no),
-    };
-    if short || high.1 == 0 {
+    if low.1 == 0 {
+        return program.load_and_test(high, test, high_value, yes, no);
+    }
+    let below = program.load_and_test(low, test, low_value, yes, no);
+    if bits >> 32 == 0 || high.1 == 0 {
         return below;
     }
     let equal = match test {

@@ -191,23 +191,23 @@ pub(super) fn action_words(action: u32) -> String {
 ///
 /// The order that libseccomp's decision trees have: later arguments first, then equality
 /// before "at most" before "at least", then what holds for fewer values. Wider conditions
-/// come before narrower ones that begin alike.
-pub(super) fn precedence(a: &[Condition], b: &[Condition]) -> Ordering {
+/// come before narrower ones that begin alike. Only some `bits` of the values are looked at.
+pub(super) fn precedence(a: &[Condition], b: &[Condition], bits: u64) -> Ordering {
     let pairs = a.iter().zip(b);
-    let differing = pairs.map(|(a, b)| a.precedence(b)).find(|order| order.is_ne());
+    let differing = pairs.map(|(a, b)| a.precedence(b, bits)).find(|order| order.is_ne());
     differing.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
 impl Condition {
-    fn precedence(&self, other: &Condition) -> Ordering {
+    fn precedence(&self, other: &Condition, bits: u64) -> Ordering {
         let rank = |condition: &Condition| match condition.comparison {
             Comparison::Equal | Comparison::NotEqual => 2,
             Comparison::Below | Comparison::AtMost => 1,
             Comparison::AtLeast | Comparison::Above => 0,
         };
         let values = match rank(self) {
-            1 => self.value.cmp(&other.value),
-            _ => other.value.cmp(&self.value),
+            1 => (self.value & bits).cmp(&(other.value & bits)),
+            _ => (other.value & bits).cmp(&(self.value & bits)),
         };
         other.index.cmp(&self.index).then(rank(other).cmp(&rank(self))).then(values)
     }

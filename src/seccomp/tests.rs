@@ -7,6 +7,8 @@ use super::abi::{Abi, Machine, Syscall};
 use super::tables::{MULTIPLEXED, SYSCALLS};
 use super::{Filter, Refusal, compile};
 
+mod differential;
+
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_THREAD;
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
