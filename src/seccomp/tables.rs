@@ -1,8 +1,8 @@
 //! The kernel's system calls: for each name its number in each ABI.
 //!
 //! From the kernel's own headers (`asm/unistd*.h` of Linux 6.1, numbers from 451 on of later
-//! ones, where every ABI got the same). `tests/seccomp.rs` compares it with the headers that
-//! are installed.
+//! ones, where every ABI got the same). A test compares them with the headers that are
+//! installed.
 
 /// What stands for "this ABI doesn't have it".
 pub(super) const NONE: i16 = -1;

@@ -8,6 +8,7 @@ use super::tables::{MULTIPLEXED, SYSCALLS};
 use super::{Filter, Refusal, compile};
 
 mod differential;
+mod headers;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_THREAD;

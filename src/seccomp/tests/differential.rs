@@ -75,7 +75,7 @@ fn rules(random: &mut Random, name: &str, list: &mut Vec<Value>) {
             }
         }
         2 => {
-            for value in VALUES.iter().filter(|_| random.next() % 2 == 0) {
+            for value in VALUES.iter().filter(|_| random.below(2) == 0) {
                 add("ALLOW", json!([compare(index, "EQ", *value, 0)]));
             }
         }
