@@ -351,3 +351,31 @@ fn limits_change_while_the_container_runs() {
     container::update(&it.store, &it.id, &quota).unwrap();
     container::update(&it.store, &it.id, &quota).unwrap();
 }
+
+#[test]
+fn devices_are_allowed_and_denied_while_the_container_runs() {
+    let Some(it) = Bundled::new("device-update") else { return };
+    let deny = json!({ "allow": false, "access": "rwm" });
+    let kmsg = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" });
+    let linux = json!({ "cgroupsPath": it.path(), "resources": { "devices": [deny] } });
+    let script = "cd /tmp; mknod kmsg c 1 11
+        for round in 1 2 3; do
+            while ! [ -e /mnt/go$round ]; do sleep 0.01; done
+            if (: < kmsg) 2>/dev/null; then echo yes; else echo no; fi >> /mnt/said
+            : > /mnt/done$round
+        done";
+    it.create(&it.id, script, &linux).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    let out = it.dir.path().join("out");
+    for (round, devices) in [json!([deny]), json!([deny, kmsg]), json!([deny])].iter().enumerate() {
+        let resources = serde_json::from_value(json!({ "devices": devices })).unwrap();
+        container::update(&it.store, &it.id, &resources).unwrap();
+        fs::write(out.join(format!("go{}", round + 1)), "").unwrap();
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !out.join(format!("done{}", round + 1)).exists() {
+            assert!(Instant::now() < patience, "round {round}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    assert_eq!(fs::read_to_string(out.join("said")).unwrap(), "no\nyes\nno\n");
+}

@@ -49,7 +49,8 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
         return Err(not_running(format!("update container {id}")));
     }
     let dirs = record.cgroup.iter().map(|dir| (dir.controllers.clone(), dir.path.clone()));
-    let steps = Plan::update(resources, &Host::read()?, &dirs.collect::<Vec<_>>())?;
+    let dirs = dirs.collect::<Vec<_>>();
+    let steps = Plan::update(resources, &record.tree().limits(), &Host::read()?, &dirs)?;
     launch::cgroup::update(&steps)
 }
 

@@ -231,7 +231,13 @@ mod tests {
             CgroupLayout::V2 { own: "/".into(), controllers: Vec::new(), delegated: true };
         let resources: LinuxResources =
             serde_json::from_value(json!({ "devices": devices })).unwrap();
-        Plan::update(&resources, &host, &[(String::new(), dir.to_owned())]).unwrap()
+        Plan::update(
+            &resources,
+            &LinuxResources::default(),
+            &host,
+            &[(String::new(), dir.to_owned())],
+        )
+        .unwrap()
     }
 
     #[test]

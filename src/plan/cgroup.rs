@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::op::Op;
 use super::resources::{Action, Setting, Settings};
@@ -94,13 +94,14 @@ impl Dir {
 /// # Errors
 /// As for a new container, by the field's path.
 pub(super) fn update(
-    resources: &oci_spec::runtime::LinuxResources,
+    resources: &LinuxResources,
+    now: &LinuxResources,
     host: &Host,
     dirs: &[(String, PathBuf)],
     steps: &mut Steps,
 ) -> Result<()> {
     let dirs = Dir::existing(host, dirs);
-    let mut settings = Settings::of_update(&dirs, steps);
+    let mut settings = Settings::of_update(&dirs, steps, now, host.is_real_root());
     settings.add(resources)?;
     let cgroup = Cgroup { settings: settings.list, dirs, adopt: true, place: "" };
     cgroup.limit(steps)

@@ -209,17 +209,18 @@ impl Plan {
     }
 
     /// The steps that change the limits of a running container whose cgroup's directories
-    /// are `dirs`. A limit of 0 stays as it is, except where 0 means something.
+    /// are `dirs` and whose limits are `now`. A limit of 0 stays as it is, except where 0 means something.
     ///
     /// # Errors
     /// As [`Plan::new`], by the field's path in the config.json.
     pub(crate) fn update(
         resources: &LinuxResources,
+        now: &LinuxResources,
         host: &Host,
         dirs: &[(String, PathBuf)],
     ) -> Result<Vec<Step>> {
         let mut steps = Steps::new(&[]);
-        cgroup::update(resources, host, dirs, &mut steps)?;
+        cgroup::update(resources, now, host, dirs, &mut steps)?;
         Ok(steps.list)
     }
 

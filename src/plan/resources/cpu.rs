@@ -51,7 +51,7 @@ fn v1(settings: &mut Settings, cpu: &LinuxCpu) -> Result<()> {
     }
     if let Some(quota) = quota {
         settings.write(CPU, "cpu.cfs_quota_us", quota.max(-1), "cpu.quota")?;
-        if let (Some(period), true) = (period, settings.update) {
+        if let (Some(period), true) = (period, settings.is_update()) {
             settings.write(CPU, "cpu.cfs_period_us", period, "cpu.period")?;
         }
     }
@@ -98,7 +98,7 @@ fn v2(settings: &mut Settings, cpu: &LinuxCpu) -> Result<()> {
     let quota = cpu.quota().filter(|quota| *quota != 0);
     let period = cpu.period().filter(|period| *period != 0);
     match (quota, period) {
-        (Some(quota), None) if settings.update => {
+        (Some(quota), None) if settings.is_update() => {
             // The kernel keeps the period.
             settings.write(CPU, "cpu.max", max_or(quota), "cpu.quota")?;
         }
@@ -106,10 +106,11 @@ fn v2(settings: &mut Settings, cpu: &LinuxCpu) -> Result<()> {
             let period = period.unwrap_or(DEFAULT_PERIOD);
             settings.write(CPU, "cpu.max", format!("{} {period}", max_or(quota)), "cpu.quota")?;
         }
-        (None, Some(_)) if settings.update => {
-            let reason = "cgroup v2 sets period and quota together, and the quota isn't said";
-            let error = settings.refuse("cpu.period", reason);
-            return Err(error.hint("give cpu.quota as well"));
+        (None, Some(period)) if settings.is_update() => {
+            // v2 takes both at once.
+            let now = settings.now.and_then(|now| now.cpu().as_ref()?.quota());
+            let value = format!("{} {period}", max_or(now.unwrap_or(-1)));
+            settings.write(CPU, "cpu.max", value, "cpu.period")?;
         }
         (None, Some(period)) => {
             settings.write(CPU, "cpu.max", format!("max {period}"), "cpu.period")?;
@@ -125,7 +126,7 @@ fn v2(settings: &mut Settings, cpu: &LinuxCpu) -> Result<()> {
 /// A burst is never longer than the quota: on update, a lower quota needs the lower burst
 /// first, and a higher burst the higher quota.
 fn burst_before(settings: &mut Settings, cpu: &LinuxCpu, file: &str) -> Result<()> {
-    if let (Some(burst), true) = (cpu.burst(), settings.update) {
+    if let (Some(burst), true) = (cpu.burst(), settings.is_update()) {
         let write = settings.write(CPU, file, burst, "cpu.burst")?;
         write.tolerate(&[Errno::EINVAL, Errno::ENOENT]);
     }

@@ -52,14 +52,22 @@ pub(super) fn add(settings: &mut Settings, devices: &[LinuxDeviceCgroup]) -> Res
             Some((_, field)) => Err(settings.refuse(field, "only root can deny devices")),
         };
     }
-    let Some(first_denied) = rules.iter().find(denies) else {
+    let field = match rules.iter().find(denies) {
+        Some((_, field)) => field.clone(),
         // A new cgroup has the rights of its parent, and nothing takes them away.
-        return Ok(());
+        None if !settings.is_update() => return Ok(()),
+        None => match rules.first() {
+            Some((_, field)) => field.clone(),
+            None => return Ok(()),
+        },
     };
-    let field = first_denied.1.clone();
     rules.extend(DEFAULTS.iter().map(|rule| (*rule, field.clone())));
     match settings.needs("devices", &field)? {
         Version::V1 => {
+            let rules = match changes(settings, &rules, &field)? {
+                Some(changes) => changes,
+                None => rules,
+            };
             for (rule, field) in &rules {
                 let file = if rule.allow { "devices.allow" } else { "devices.deny" };
                 for line in rule.lines() {
@@ -74,6 +82,38 @@ pub(super) fn add(settings: &mut Settings, devices: &[LinuxDeviceCgroup]) -> Res
         }
     }
     Ok(())
+}
+
+/// What changes from the list that a v1 cgroup has now to another one. Denying all first,
+/// as for a new container, would leave a running one without any device for a moment.
+/// `None` when not both are lists of what is allowed while all else is denied.
+fn changes(
+    settings: &Settings,
+    rules: &[(Rule, String)],
+    field: &str,
+) -> Result<Option<Vec<(Rule, String)>>> {
+    let Some(now) = settings.now.and_then(|now| now.devices().as_ref()) else {
+        return Ok(None);
+    };
+    let now =
+        now.iter().map(|device| rule(settings, device, field).map(|rule| (rule, field.to_owned())));
+    let now: Vec<(Rule, String)> = now.collect::<Result<_>>()?;
+    let allowed = |rules: &[(Rule, String)]| match rules {
+        [(first, _), rest @ ..] if !first.allow && first.is_about_everything() => {
+            rest.iter().all(|(rule, _)| rule.allow).then(|| rest.to_vec())
+        }
+        _ => None,
+    };
+    let (Some(now), Some(wanted)) = (allowed(&now), allowed(rules)) else {
+        return Ok(None);
+    };
+    let missing_in = |list: &[(Rule, String)], rule: &Rule| list.iter().all(|(r, _)| r != rule);
+    // Denying comes first: it may name a kind of access that is allowed anew.
+    let denied = now.iter().filter(|(rule, _)| missing_in(&wanted, rule));
+    let mut changes: Vec<_> =
+        denied.map(|(rule, field)| (Rule { allow: false, ..*rule }, field.clone())).collect();
+    changes.extend(wanted.iter().filter(|(rule, _)| missing_in(&now, rule)).cloned());
+    Ok(Some(changes))
 }
 
 fn rule(settings: &Settings, device: &LinuxDeviceCgroup, field: &str) -> Result<Rule> {

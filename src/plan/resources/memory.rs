@@ -54,7 +54,7 @@ fn v1(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
     let swap = asked(memory.swap());
     const MEMSW: &str = "memory.memsw.limit_in_bytes";
     let memsw = swap.or(limit.filter(|limit| *limit == -1));
-    if let (Some(memsw), true) = (memsw, settings.update) {
+    if let (Some(memsw), true) = (memsw, settings.is_update()) {
         // The kernel keeps memory below memory and swap at every moment. A higher limit
         // has to begin here; a lower one fails here, and succeeds once memory is lower.
         let write = settings.write(MEMORY, MEMSW, memsw, "memory.swap")?;
@@ -84,7 +84,7 @@ fn v1(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
     }
     match memory.disable_oom_killer() {
         Some(true) => settings.write(MEMORY, "memory.oom_control", 1, "memory.disableOOMKiller")?,
-        Some(false) if settings.update => {
+        Some(false) if settings.is_update() => {
             settings.write(MEMORY, "memory.oom_control", 0, "memory.disableOOMKiller")?
         }
         _ => return Ok(()),
@@ -104,8 +104,9 @@ fn v2(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
         }
     }
     let limit = asked(memory.limit());
-    let swap = swap_alone(settings, limit, asked(memory.swap()))?;
-    if settings.update && memory.check_before_update() == Some(true) {
+    let now = settings.now.and_then(|now| now.memory().as_ref()?.limit());
+    let swap = swap_alone(settings, limit, now, asked(memory.swap()))?;
+    if settings.is_update() && memory.check_before_update() == Some(true) {
         let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
         for (limit, file, field) in [
             (bytes(limit), "memory.current", "memory.limit"),
@@ -133,11 +134,21 @@ fn v2(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
 }
 
 /// The specification's swap is memory and swap together, that of v2 swap alone.
-fn swap_alone(settings: &Settings, limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
-    match (limit, swap) {
+fn swap_alone(
+    settings: &Settings,
+    limit: Option<i64>,
+    now: Option<i64>,
+    swap: Option<i64>,
+) -> Result<Option<i64>> {
+    match (limit.or(now.filter(|_| swap.is_some())), swap) {
         // On v1, memory without a limit means swap without one.
         (Some(-1), None) => Ok(Some(-1)),
         (_, None | Some(-1)) | (Some(-1), _) => Ok(swap),
+        (Some(limit), Some(swap)) if swap < limit => {
+            let reason =
+                format!("{swap} is less than the memory limit, {limit}, of which it is a part");
+            Err(settings.refuse("memory.swap", reason))
+        }
         (Some(limit), Some(swap)) => Ok(Some(swap - limit)),
         (None, Some(_)) => Err(settings
             .refuse(

@@ -58,19 +58,28 @@ pub(super) struct Settings<'a> {
     pub(super) list: Vec<Setting>,
     dirs: &'a [Dir],
     steps: &'a Steps<'a>,
-    /// Of a running container, where 0 means to leave a limit as it is.
-    update: bool,
+    /// What limits a running container now; there 0 means to leave a limit as it is.
+    now: Option<&'a LinuxResources>,
     /// Whether this user has a say about devices.
     devices: bool,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn of_new(dirs: &'a [Dir], steps: &'a Steps<'a>, is_real_root: bool) -> Self {
-        Settings { list: Vec::new(), dirs, steps, update: false, devices: is_real_root }
+        Settings { list: Vec::new(), dirs, steps, now: None, devices: is_real_root }
     }
 
-    pub(super) fn of_update(dirs: &'a [Dir], steps: &'a Steps<'a>) -> Self {
-        Settings { list: Vec::new(), dirs, steps, update: true, devices: true }
+    pub(super) fn of_update(
+        dirs: &'a [Dir],
+        steps: &'a Steps<'a>,
+        now: &'a LinuxResources,
+        is_real_root: bool,
+    ) -> Self {
+        Settings { list: Vec::new(), dirs, steps, now: Some(now), devices: is_real_root }
+    }
+
+    fn is_update(&self) -> bool {
+        self.now.is_some()
     }
 
     /// Adds what `resources` ask for.
@@ -118,7 +127,7 @@ impl<'a> Settings<'a> {
             return self.write("pids", "pids.max", limit, "pids.limit").map(drop);
         }
         // 0 has come to mean no limit in runtime-spec 1.3; engines send it as a default.
-        if (self.update && limit == 0) || self.version("pids").is_none() {
+        if (self.is_update() && limit == 0) || self.version("pids").is_none() {
             return Ok(());
         }
         self.write("pids", "pids.max", "max", "pids.limit")?.optional = true;

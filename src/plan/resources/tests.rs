@@ -377,10 +377,10 @@ fn every_level_of_v2_hands_its_controllers_down() {
     assert_eq!(levels, [root.to_owned(), format!("{root}/pod"), format!("{root}/pod/sub")]);
 }
 
-fn updated(resources: Value, host: &Host) -> Result<Vec<String>, Error> {
+fn updated(resources: Value, now: Value, host: &Host) -> Result<Vec<String>, Error> {
     let dirs = plan(json!({ "cgroupsPath": "/c" }), host)?.cgroup();
-    let resources = serde_json::from_value(resources).unwrap();
-    Plan::update(&resources, host, &dirs).map(|steps| lines(&steps))
+    let resource = |value: Value| serde_json::from_value(value).unwrap();
+    Plan::update(&resource(resources), &resource(now), host, &dirs).map(|steps| lines(&steps))
 }
 
 #[test]
@@ -423,9 +423,49 @@ fn an_update_leaves_what_is_0_and_finds_the_order_of_dependent_limits() {
         (json!({ "pids": { "limit": -1 } }), &["pids.max max"], &["pids.max max"]),
     ];
     for (resources, v1, v2) in rows {
-        assert_eq!(updated(resources.clone(), &on_v1()).unwrap(), *v1, "v1: {resources}");
-        assert_eq!(updated(resources.clone(), &on_v2()).unwrap(), *v2, "v2: {resources}");
+        assert_eq!(
+            updated(resources.clone(), json!({}), &on_v1()).unwrap(),
+            *v1,
+            "v1: {resources}"
+        );
+        assert_eq!(
+            updated(resources.clone(), json!({}), &on_v2()).unwrap(),
+            *v2,
+            "v2: {resources}"
+        );
     }
-    let error = updated(json!({ "cpu": { "period": 5 } }), &on_v2()).unwrap_err();
-    assert_eq!(error.place(), Some("linux.resources.cpu.period"));
+}
+
+#[test]
+fn an_update_of_one_half_takes_the_other_from_what_holds_now() {
+    let now = json!({ "memory": { "limit": 100 }, "cpu": { "quota": 5, "period": 9 } });
+    let update = |resources| updated(resources, now.clone(), &on_v2());
+    assert_eq!(update(json!({ "cpu": { "period": 7 } })).unwrap(), ["cpu.max 5 7"]);
+    assert_eq!(update(json!({ "memory": { "swap": 150 } })).unwrap(), ["memory.swap.max 50"]);
+    assert_eq!(update(json!({ "memory": { "limit": 200 } })).unwrap(), ["memory.max 200"]);
+    let error = update(json!({ "memory": { "swap": 90 } })).unwrap_err();
+    assert_eq!(error.place(), Some("linux.resources.memory.swap"));
+}
+
+#[test]
+fn a_running_container_never_loses_a_device_that_it_keeps() {
+    let deny = json!({ "allow": false, "access": "rwm" });
+    let allow = |minor: u32| json!({ "allow": true, "type": "c", "major": 10, "minor": minor, "access": "rw" });
+    let new = written(&json!({ "devices": [deny, allow(1), allow(2)] }), &on_v1()).unwrap();
+    // As devices.list shows it: all but the first line, which denied everything.
+    let list = new.iter().skip(1).map(|line| {
+        let words: Vec<_> = line.split_ascii_whitespace().skip(1).collect();
+        let (major, minor) = words[1].split_once(':').unwrap();
+        let number = |text: &str| text.parse::<u32>().ok();
+        json!({
+            "allow": true, "type": words[0], "access": words[2],
+            "major": number(major), "minor": number(minor),
+        })
+    });
+    let now: Vec<Value> = [deny.clone()].into_iter().chain(list).collect();
+    let now = json!({ "devices": now });
+    let wanted = json!({ "devices": [deny, allow(2), allow(3)] });
+    let changes = updated(wanted.clone(), now.clone(), &on_v1()).unwrap();
+    assert_eq!(changes, ["devices.deny c 10:1 rw", "devices.allow c 10:3 rw"]);
+    assert_eq!(updated(wanted, now, &on_v2()).unwrap(), ["device filter"]);
 }
