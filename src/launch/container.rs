@@ -239,6 +239,7 @@ impl<'a> Container<'a> {
             | Op::JoinNamespace { .. }
             | Op::JoinProcess { .. }
             | Op::MapIds { .. }
+            | Op::MoveNetDevice { .. }
             | Op::RenderState
             | Op::OpenTree(_)
             | Op::Narrate => Err(Errno::ENOSYS),

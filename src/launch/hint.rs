@@ -140,6 +140,13 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Rlimit { .. }, Errno::EPERM) => {
             "only a process with CAP_SYS_RESOURCE may raise a hard limit; choose a lower one"
         }
+        (Op::MoveNetDevice { .. }, Errno::ENODEV) => "the host has no network device of this name",
+        (Op::MoveNetDevice { .. }, Errno::EEXIST) => {
+            "the container has one of this name already; append %d to get a free one"
+        }
+        (Op::MoveNetDevice { .. }, Errno::EINVAL) => {
+            "a device of this kind can't leave its network namespace"
+        }
         (Op::EnterTime { .. }, Errno::ERANGE) => "no clock may go below zero or beyond 146 years",
         (Op::EnterTime { .. }, Errno::EINVAL) => "the kernel has no time namespaces",
         (Op::EnterTime { .. }, Errno::EPERM) => "CAP_SYS_TIME is needed",

@@ -25,6 +25,7 @@ mod labels;
 mod masks;
 mod mount_hint;
 mod mounts;
+mod net_devices;
 mod pty;
 mod root;
 mod runtime;

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::container::Container;
 use super::{
     CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, cgroup,
-    hand_over, hint, hook, id_maps, intermediate, trees,
+    hand_over, hint, hook, id_maps, intermediate, net_devices, trees,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -132,6 +132,11 @@ impl<'a> Runtime<'a> {
                         hint::explain(Error::io(step.op.to_string(), &error), &step.op)
                     })
                 }
+                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
+            },
+            Op::MoveNetDevice { name, inside } => match &self.init {
+                Some(init) => net_devices::take(init.pid, name, inside)
+                    .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op)),
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
             },
             Op::Rlimit { resource, soft, hard } => match &self.init {

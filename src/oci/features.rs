@@ -86,7 +86,7 @@ pub(crate) fn render(mount_options: &[String]) -> Value {
             "intelRdt": { "enabled": false },
             "memoryPolicy": { "modes": MEMORY_POLICY_MODES, "flags": MEMORY_POLICY_FLAGS },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": { "io.minirun.version": env!("CARGO_PKG_VERSION") },
         "potentiallyUnsafeConfigAnnotations": [],

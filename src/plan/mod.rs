@@ -19,6 +19,7 @@ mod mount_options;
 mod mount_words;
 mod mounts;
 mod namespaces;
+mod net_devices;
 pub mod op;
 mod process;
 mod resources;
@@ -150,6 +151,7 @@ impl Plan {
         layout.clone(&mut steps, spec, host, &cgroup)?;
         process::record(&mut steps, options);
         layout.map_ids(&mut steps, host)?;
+        net_devices::take(&mut steps, spec, host, &layout)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
         clocks::enter(&mut steps, spec, &layout)?;
         // Root of a user namespace has no rights over the files of cgroups any more.

@@ -64,6 +64,8 @@ pub enum Op {
     OomScore { score: String },
     /// Open a mount tree of the host's, and perhaps give it an id map (mount_setattr(2)).
     OpenTree(OpenTree),
+    /// Move a network device of the host into the container's namespace (rtnetlink(7)).
+    MoveNetDevice { name: String, inside: String },
     /// Show the steps so far to a reader, before the target's own output begins.
     Narrate,
     /// Write the container's state for the hooks that its own process runs.

@@ -13,10 +13,7 @@ type Field<T> = (&'static str, fn(&T) -> bool);
 
 const SPEC: &[Field<Spec>] = &[("vm", |spec| spec.vm().is_some())];
 
-const LINUX: &[Field<Linux>] = &[
-    ("intelRdt", |linux| linux.intel_rdt().is_some()),
-    ("netDevices", |linux| linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-];
+const LINUX: &[Field<Linux>] = &[("intelRdt", |linux| linux.intel_rdt().is_some())];
 
 /// Refuses the first field that isn't carried out.
 ///

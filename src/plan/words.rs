@@ -65,6 +65,12 @@ impl fmt::Display for Op {
                 };
                 write!(f, "map {}{by}: {}", map.words(), range_words(ranges))
             }
+            Op::MoveNetDevice { name, inside } if name == inside => {
+                write!(f, "move network device {name} into the container")
+            }
+            Op::MoveNetDevice { name, inside } => {
+                write!(f, "move network device {name} into the container as {inside}")
+            }
             Op::EnterTime { offsets } => {
                 let offsets = offsets.trim_end().replace('\n', ", ");
                 write!(f, "enter a new time namespace ({offsets})")
@@ -213,6 +219,7 @@ impl Op {
                 "a new process that sees its own pids, network, IPC, mounts and host name"
             }
             Op::MapIds { .. } | Op::MapOwnId { .. } => "root inside is an ordinary user outside",
+            Op::MoveNetDevice { .. } => "the container has this device for itself alone",
             Op::EnterTime { .. } => "a container moved here finds its clocks where they were",
             Op::SessionKeyring { .. } => "the caller's keys stay the caller's",
             Op::AppArmor { .. } | Op::SelinuxLabel { .. } => {
@@ -310,6 +317,7 @@ impl Op {
             Op::Clone { .. } => "clone3",
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
+            Op::MoveNetDevice { .. } => "net_device",
             Op::EnterTime { .. } => "time_namespace",
             Op::SessionKeyring { .. } => "session_keyring",
             Op::AppArmor { .. } => "apparmor",
