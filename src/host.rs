@@ -59,7 +59,7 @@ pub enum CgroupLayout {
     V2 {
         /// This process's path in it.
         own: String,
-        /// The controllers to be had where this process makes cgroups ([`Host::v2_parent`]).
+        /// The controllers to be had where this process makes cgroups (`Host::v2_parent`).
         controllers: Vec<String>,
         /// Whether this process may make cgroups there.
         delegated: bool,

@@ -1,7 +1,7 @@
 //! Containers that outlive the minirun that made them: state on disk, and the verbs of
 //! an OCI runtime on it.
 //!
-//! A container is described once, by [`create`]; every other verb finds it by its id in a
+//! A container is described once, by [`fn@create`]; every other verb finds it by its id in a
 //! [`Store`], looks at what the kernel says of its first process and its cgroup, and acts
 //! on those. No verb but `create` and `exec` makes a plan.
 
