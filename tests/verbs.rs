@@ -272,6 +272,29 @@ fn a_terminal_of_a_detached_container_goes_to_the_socket() {
 }
 
 #[test]
+fn a_created_container_with_a_terminal_lets_go_of_its_callers_pipes() {
+    let place = Place::new("pipes", &["--tty"], "exec sleep 60");
+    place.change(|config| config["process"]["terminal"] = true.into());
+    let (id, path) = (place.id("one"), place.dir.file("console.sock"));
+    let _listener = UnixListener::bind(&path).unwrap();
+    let mut create = place.command(&["create", "--console-socket", &path, &id]);
+    // An engine reads to the end before it calls start; that end must come.
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(create.output().unwrap()));
+    let output = end.recv_timeout(Duration::from_secs(20)).expect("the pipes' end");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_null_device_opened_for_reading_alone_can_be_written_inside() {
+    let place = Place::new("null", &[], "echo hi");
+    let mut run = place.command(&["run", &place.id("one")]);
+    run.stdout(fs::File::open("/dev/null").unwrap());
+    let output = run.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
 fn a_pidfd_goes_to_its_socket() {
     let place = Place::new("pidfd", &[], "exec sleep 60");
     let (id, path) = (place.id("one"), place.dir.file("pidfd.sock"));

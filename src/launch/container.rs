@@ -126,6 +126,7 @@ impl<'a> Container<'a> {
             Op::SelinuxLabel { label } => labels::selinux(label),
             Op::OomScore { score } => set_oom_score(score),
             Op::Stdio => self.connect_stdio(),
+            Op::NullDevice => masks::reopen_null(),
             Op::DieWithParent => self.die_with_parent(),
             Op::Undumpable => sys::identity::set_undumpable(),
             Op::JoinCgroup { tasks } => write_file(tasks, b"0"),
@@ -324,6 +325,9 @@ impl<'a> Container<'a> {
     /// Who waits for long must hold nothing of the runtime's: its caller waits for the end
     /// of pipes, and the next verb for the lock on the state directory.
     fn keep_what_start_needs(&self, listener: BorrowedFd<'_>) -> Result<()> {
+        if let Some(slave) = &self.slave {
+            connect_to(slave.as_fd())?;
+        }
         let first = self.plan.steps.iter().find_map(|step| match step.op {
             Op::CloseInherited { first } => Some(first as i32),
             _ => None,
@@ -360,9 +364,7 @@ impl<'a> Container<'a> {
         let Some(slave) = &self.slave else {
             return Ok(());
         };
-        for number in 0..3 {
-            sys::process::dup_onto(slave.as_fd(), number)?;
-        }
+        connect_to(slave.as_fd())?;
         if controlling_terminal { sys::terminal::set_controlling() } else { Ok(()) }
     }
 
@@ -391,6 +393,11 @@ impl<'a> Container<'a> {
         }
         failure
     }
+}
+
+/// Makes a terminal the standard input, output and error.
+fn connect_to(slave: BorrowedFd<'_>) -> Result<()> {
+    (0..3).try_for_each(|number| sys::process::dup_onto(slave, number))
 }
 
 fn map_own_id(map: IdMap, line: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
 use nix::unistd::fchdir;
 
 use super::inside;
@@ -53,10 +53,36 @@ impl Masks {
 /// The host's /dev/null, made sure to be it (CVE-2025-31133).
 fn open_null() -> Result<OwnedFd> {
     let null = open(c"/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    let found = fstat(null.as_fd())?;
-    let is_null = inside::file_type(found.st_mode) == SFlag::S_IFCHR
-        && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3);
-    if is_null { Ok(null) } else { Err(Errno::ENODEV) }
+    if is_null(&fstat(null.as_fd())?) { Ok(null) } else { Err(Errno::ENODEV) }
+}
+
+fn is_null(found: &FileStat) -> bool {
+    inside::file_type(found.st_mode) == SFlag::S_IFCHR
+        && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3)
+}
+
+/// After pivot_root: replaces the null device on 0, 1 and 2 by the container's own.
+pub(super) fn reopen_null() -> Result<()> {
+    let mut own = None;
+    for number in 0..3 {
+        // One that isn't open is no null device either.
+        if !sys::process::fstat_number(number).is_ok_and(|found| is_null(&found)) {
+            continue;
+        }
+        let own = match &own {
+            Some(own) => own,
+            None => own.insert(open_own_null()?),
+        };
+        sys::process::dup_onto(own.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+/// The path is the image's to choose: neither a link nor another file is taken for it.
+fn open_own_null() -> Result<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let null = open(c"/dev/null", flags, Mode::empty())?;
+    if is_null(&fstat(null.as_fd())?) { Ok(null) } else { Err(Errno::ENODEV) }
 }
 
 /// Covers a path by a read-only view of itself.

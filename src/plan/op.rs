@@ -77,6 +77,9 @@ pub enum Op {
     MapOwnId { map: IdMap, line: String },
     /// Connect standard input, output and error to what the caller chose.
     Stdio,
+    /// The container's own null device in place of the caller's on 0, 1 and 2, for reading
+    /// and writing.
+    NullDevice,
     /// Be killed when the runtime dies.
     DieWithParent,
     /// Close /proc/PID of this process to others until execve.

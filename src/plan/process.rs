@@ -116,6 +116,15 @@ fn cwd(steps: &Steps, process: &Process) -> Result<Option<CString>> {
     Ok(Some(path).filter(|_| cwd != Path::new("/")))
 }
 
+/// What an engine connected to /dev/null.
+pub(super) fn null_device(steps: &mut Steps, options: &Options) {
+    if options.oci {
+        // A root filesystem may do without; then the engine's own stays.
+        let without = &[Errno::ENOENT, Errno::ENOTDIR, Errno::ENODEV, Errno::EACCES, Errno::ELOOP];
+        steps.tolerant(Op::NullDevice, "", without);
+    }
+}
+
 /// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).
 pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout) -> Result<()> {
     let process = required(steps, spec)?;

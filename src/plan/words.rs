@@ -100,6 +100,9 @@ impl fmt::Display for Op {
             Op::Hook(hook) => write!(f, "run {} hook {}", hook.stage.words(), text(&hook.path)),
             Op::MapOwnId { map, line } => write!(f, "map {}: {line}", map.words()),
             Op::Stdio => f.write_str("connect standard input, output and error"),
+            Op::NullDevice => {
+                f.write_str("open /dev/null again where it is standard input, output or error")
+            }
             Op::DieWithParent => f.write_str("die with the runtime"),
             Op::Undumpable => f.write_str("close /proc/PID of this process to others"),
             Op::JoinCgroup { tasks } => write!(f, "join cgroup {}", text(tasks)),
@@ -237,6 +240,7 @@ impl Op {
             Op::RenderState => "a hook reads from its standard input which container it is for",
             Op::Hook(_) => "the engine has its own part in setting the container up",
             Op::Stdio => "the target reads and writes where the caller says",
+            Op::NullDevice => "an engine may have opened its own for reading alone",
             Op::DieWithParent => "nothing stays behind when minirun is killed",
             Op::Undumpable => {
                 "the target can't look into init or reach the host's binary through it"
@@ -332,6 +336,7 @@ impl Op {
             Op::RenderState => "render_state",
             Op::Hook(_) => "hook",
             Op::Stdio => "stdio",
+            Op::NullDevice => "null_device",
             Op::DieWithParent => "die_with_parent",
             Op::Undumpable => "undumpable",
             Op::JoinCgroup { .. } => "join_cgroup",

@@ -344,6 +344,18 @@ pub fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<()> {
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
 }
 
+/// fstat(2) of a descriptor that may not be open, as 0 to 2 may not.
+///
+/// # Errors
+/// `EBADF` when it isn't.
+pub fn fstat_number(number: RawFd) -> Result<libc::stat> {
+    let mut found = std::mem::MaybeUninit::uninit();
+    // SAFETY: the pointer is to a whole struct stat of this frame.
+    Errno::result(unsafe { libc::fstat(number, found.as_mut_ptr()) })?;
+    // SAFETY: fstat succeeded and has filled it.
+    Ok(unsafe { found.assume_init() })
+}
+
 /// Closes a descriptor that this process inherited over [`clone3`] or [`fork`] and
 /// that nobody in it will use or close.
 pub fn close_inherited(fd: RawFd) {
