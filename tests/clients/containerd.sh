@@ -133,8 +133,8 @@ prints "--privileged" 'CapEff:[[:space:]]000001ff' proc_status CapEff --privileg
 prints "--uidmap, --gidmap" '0 +100000 +1000' once --uidmap 0:100000:1000 --gidmap 0:100000:1000 -- cat /proc/self/uid_map
 
 # Namespaces and files
-prints "--net-host" '' bash -c '[ "$(once --net-host -- readlink /proc/self/ns/net)" = "$(readlink /proc/self/ns/net)" ]'
-prints "--with-ns" '' bash -c '[ "$(once --with-ns ipc:/proc/1/ns/ipc -- readlink /proc/self/ns/ipc)" = "$(readlink /proc/self/ns/ipc)" ]'
+prints "--net-host" '' bash -c 'a=$(once --net-host -- readlink /proc/self/ns/net) && b=$(readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
+prints "--with-ns" '' bash -c 'a=$(once --with-ns ipc:/proc/1/ns/ipc -- readlink /proc/self/ns/ipc) && b=$(readlink /proc/self/ns/ipc) && [ "$a" = "$b" ]'
 prints "--with-ns pid" '^inside' once --with-ns pid:/proc/1/ns/pid -- sh -c "tr '\0' ' ' </proc/1/cmdline | sed 's/.*inside.*/inside/'"
 expect "--read-only" 1 'Read-only file system' once --read-only -- touch /x
 mkdir "$PLACE/shared"

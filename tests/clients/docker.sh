@@ -156,16 +156,16 @@ fi
 
 # Namespaces
 prints "--pid host" '^inside' once --pid host -- sh -c "tr '\0' ' ' </proc/1/cmdline | sed 's/.*inside.*/inside/'"
-prints "--ipc host" '' bash -c '[ "$(once --ipc host -- readlink /proc/self/ns/ipc)" = "$(readlink /proc/self/ns/ipc)" ]'
-prints "--uts host" '' bash -c '[ "$(once --uts host -- readlink /proc/self/ns/uts)" = "$(readlink /proc/self/ns/uts)" ]'
-prints "--network host" '' bash -c '[ "$(once --network host -- readlink /proc/self/ns/net)" = "$(readlink /proc/self/ns/net)" ]'
+prints "--ipc host" '' bash -c 'a=$(once --ipc host -- readlink /proc/self/ns/ipc) && b=$(readlink /proc/self/ns/ipc) && [ "$a" = "$b" ]'
+prints "--uts host" '' bash -c 'a=$(once --uts host -- readlink /proc/self/ns/uts) && b=$(readlink /proc/self/ns/uts) && [ "$a" = "$b" ]'
+prints "--network host" '' bash -c 'a=$(once --network host -- readlink /proc/self/ns/net) && b=$(readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
 prints "--network none has lo alone" '^lo$' once --network none -- ls /sys/class/net
-prints "--cgroupns private" '' bash -c '[ "$(once --cgroupns private -- readlink /proc/self/ns/cgroup)" != "$(readlink /proc/self/ns/cgroup)" ]'
-prints "--cgroupns host" '' bash -c '[ "$(once --cgroupns host -- readlink /proc/self/ns/cgroup)" = "$(readlink /proc/self/ns/cgroup)" ]'
+prints "--cgroupns private" '' bash -c 'a=$(once --cgroupns private -- readlink /proc/self/ns/cgroup) && b=$(readlink /proc/self/ns/cgroup) && [ "$a" != "$b" ]'
+prints "--cgroupns host" '' bash -c 'a=$(once --cgroupns host -- readlink /proc/self/ns/cgroup) && b=$(readlink /proc/self/ns/cgroup) && [ "$a" = "$b" ]'
 prepare stays peer --ipc shareable --shm-size 1m
 prints "--pid container:" 'started' once --pid container:peer -- sh -c 'grep -ao "echo started" /proc/1/cmdline'
-prints "--network container:" '' bash -c '[ "$(once --network container:peer -- readlink /proc/self/ns/net)" = "$(docker exec peer readlink /proc/self/ns/net)" ]'
-prints "--ipc container:" '' bash -c '[ "$(once --ipc container:peer -- readlink /proc/self/ns/ipc)" = "$(docker exec peer readlink /proc/self/ns/ipc)" ]'
+prints "--network container:" '' bash -c 'a=$(once --network container:peer -- readlink /proc/self/ns/net) && b=$(docker exec peer readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
+prints "--ipc container:" '' bash -c 'a=$(once --ipc container:peer -- readlink /proc/self/ns/ipc) && b=$(docker exec peer readlink /proc/self/ns/ipc) && [ "$a" = "$b" ]'
 prints "--shm-size" '1024' docker exec peer df -k /dev/shm
 prints "--sysctl" '^12345$' once --sysctl kernel.msgmax=12345 -- cat /proc/sys/kernel/msgmax
 

@@ -179,17 +179,17 @@ prints "--privileged: /sys is writable" 'rw' once --privileged -- sh -c 'grep " 
 # Namespaces
 prints "pid namespace" '^1$' once -- sh -c 'echo $$'
 prints "--pid host" '^inside' once --pid host -- sh -c "tr '\0' ' ' </proc/1/cmdline | sed 's/.*inside.*/inside/'"
-prints "--ipc host" '' bash -c '[ "$(once --ipc host -- readlink /proc/self/ns/ipc)" = "$(readlink /proc/self/ns/ipc)" ]'
-prints "--uts host" '' bash -c '[ "$(once --uts host -- readlink /proc/self/ns/uts)" = "$(readlink /proc/self/ns/uts)" ]'
-prints "--network host" '' bash -c '[ "$(once --network host -- readlink /proc/self/ns/net)" = "$(readlink /proc/self/ns/net)" ]'
+prints "--ipc host" '' bash -c 'a=$(once --ipc host -- readlink /proc/self/ns/ipc) && b=$(readlink /proc/self/ns/ipc) && [ "$a" = "$b" ]'
+prints "--uts host" '' bash -c 'a=$(once --uts host -- readlink /proc/self/ns/uts) && b=$(readlink /proc/self/ns/uts) && [ "$a" = "$b" ]'
+prints "--network host" '' bash -c 'a=$(once --network host -- readlink /proc/self/ns/net) && b=$(readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
 prints "--network none has lo alone" '^lo$' once -- sh -c 'ls /sys/class/net'
-prints "--cgroupns private" '' bash -c '[ "$(once --cgroupns private -- readlink /proc/self/ns/cgroup)" != "$(readlink /proc/self/ns/cgroup)" ]'
-prints "--cgroupns host" '' bash -c '[ "$(once --cgroupns host -- readlink /proc/self/ns/cgroup)" = "$(readlink /proc/self/ns/cgroup)" ]'
+prints "--cgroupns private" '' bash -c 'a=$(once --cgroupns private -- readlink /proc/self/ns/cgroup) && b=$(readlink /proc/self/ns/cgroup) && [ "$a" != "$b" ]'
+prints "--cgroupns host" '' bash -c 'a=$(once --cgroupns host -- readlink /proc/self/ns/cgroup) && b=$(readlink /proc/self/ns/cgroup) && [ "$a" = "$b" ]'
 prints "--cgroupns private: its own cgroup is the root" '(:/$|:/'$'\n'')' once --cgroupns private -- grep -E 'pids|0::' /proc/self/cgroup
 prepare stays peer --shm-size 1m --ipc shareable
 prints "--pid container:" 'started' once --pid container:peer -- sh -c 'grep -ao "echo started" /proc/1/cmdline'
-prints "--network container:" '' bash -c '[ "$(once --network container:peer -- readlink /proc/self/ns/net)" = "$(pod exec peer readlink /proc/self/ns/net)" ]'
-prints "--ipc container:" '' bash -c '[ "$(once --ipc container:peer -- readlink /proc/self/ns/ipc)" = "$(pod exec peer readlink /proc/self/ns/ipc)" ]'
+prints "--network container:" '' bash -c 'a=$(once --network container:peer -- readlink /proc/self/ns/net) && b=$(pod exec peer readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
+prints "--ipc container:" '' bash -c 'a=$(once --ipc container:peer -- readlink /proc/self/ns/ipc) && b=$(pod exec peer readlink /proc/self/ns/ipc) && [ "$a" = "$b" ]'
 prints "--shm-size" '1024' pod exec peer df -k /dev/shm
 prints "--sysctl" '^12345$' once --sysctl kernel.msgmax=12345 -- cat /proc/sys/kernel/msgmax
 prints "--sysctl net" '^1$' once --sysctl net.ipv4.ip_forward=1 -- cat /proc/sys/net/ipv4/ip_forward
@@ -243,9 +243,9 @@ expect "--init passes the status on" 6 '' once --init -- sh -c 'exit 6'
 # Pods
 prints "pod create" '' pod pod create --name group --network none --share ipc,net,uts
 prints "two containers in a pod" '' bash -c 'for name in left right; do stays $name --pod group || exit; done'
-prints "they share the pod's network namespace" '' bash -c '[ "$(pod exec left readlink /proc/self/ns/net)" = "$(pod exec right readlink /proc/self/ns/net)" ]'
-prints "they share the pod's IPC namespace" '' bash -c '[ "$(pod exec left readlink /proc/self/ns/ipc)" = "$(pod exec right readlink /proc/self/ns/ipc)" ]'
-prints "and no mount namespace" '' bash -c '[ "$(pod exec left readlink /proc/self/ns/mnt)" != "$(pod exec right readlink /proc/self/ns/mnt)" ]'
+prints "they share the pod's network namespace" '' bash -c 'a=$(pod exec left readlink /proc/self/ns/net) && b=$(pod exec right readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
+prints "they share the pod's IPC namespace" '' bash -c 'a=$(pod exec left readlink /proc/self/ns/ipc) && b=$(pod exec right readlink /proc/self/ns/ipc) && [ "$a" = "$b" ]'
+prints "and no mount namespace" '' bash -c 'a=$(pod exec left readlink /proc/self/ns/mnt) && b=$(pod exec right readlink /proc/self/ns/mnt) && [ "$a" != "$b" ]'
 prints "pod ps" 'group Running 3' pod pod ps --format '{{.Name}} {{.Status}} {{.NumberOfContainers}}'
 prints "pod pause, unpause" '' bash -c 'pod pod pause group && pod pod unpause group'
 prints "pod top" 'sh -c' pod pod top group

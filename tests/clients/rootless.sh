@@ -110,8 +110,8 @@ prints "--cap-drop all" 'CapBnd:[[:space:]]0{16}$' proc_status CapBnd --cap-drop
 prints "--privileged" 'CapEff:[[:space:]]000001ff' proc_status CapEff --privileged
 prints "no-new-privileges" 'NoNewPrivs:[[:space:]]1' proc_status NoNewPrivs --security-opt no-new-privileges
 prints "the default seccomp profile" 'Seccomp:[[:space:]]2' proc_status Seccomp
-prints "--pid host" '' bash -c '[ "$(once --pid host -- readlink /proc/self/ns/pid)" = "$(readlink /proc/self/ns/pid)" ]'
-prints "--network host" '' bash -c '[ "$(once --network host -- readlink /proc/self/ns/net)" = "$(readlink /proc/self/ns/net)" ]'
+prints "--pid host" '' bash -c 'a=$(once --pid host -- readlink /proc/self/ns/pid) && b=$(readlink /proc/self/ns/pid) && [ "$a" = "$b" ]'
+prints "--network host" '' bash -c 'a=$(once --network host -- readlink /proc/self/ns/net) && b=$(readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
 prints "--sysctl" '^12345$' once --sysctl kernel.msgmax=12345 -- cat /proc/sys/kernel/msgmax
 prints "--ulimit" '^512$' once --ulimit nofile=512:1024 --ulimit nproc=1000:1000 -- sh -c 'ulimit -n'
 prints "--oom-score-adj" '^500$' once --oom-score-adj 500 -- cat /proc/self/oom_score_adj
@@ -135,7 +135,7 @@ prints "masked paths" '^0$' once -- sh -c 'cat /proc/keys /proc/timer_list 2>/de
 # PID 1, pods
 prints "--init" 'catatonit|podman-init|init' once --init -- sh -c "tr '\0' ' ' </proc/1/cmdline"
 prints "a pod" '' bash -c 'pod pod create --name group --network none && stays left --pod group && stays right --pod group'
-prints "its containers share a network namespace" '' bash -c '[ "$(pod exec left readlink /proc/self/ns/net)" = "$(pod exec right readlink /proc/self/ns/net)" ]'
+prints "its containers share a network namespace" '' bash -c 'a=$(pod exec left readlink /proc/self/ns/net) && b=$(pod exec right readlink /proc/self/ns/net) && [ "$a" = "$b" ]'
 prints "pod stop, start, rm" '' bash -c 'pod pod stop -t 1 group && pod pod start group && pod pod rm -f -t 0 group'
 
 # A user without subordinate ids has one id and one id alone.
