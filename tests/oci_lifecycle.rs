@@ -172,6 +172,18 @@ fn a_created_container_can_be_killed_and_deleted() {
 }
 
 #[test]
+fn a_container_that_waits_holds_nothing_of_its_creator() {
+    let Some(place) = Place::new("holds") else { return };
+    let id = place.create("one", "true");
+    let pid = container::state(&place.store, &id).unwrap().pid;
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    // The standard ones, the socket that start knocks at, and for a moment still that by
+    // which create was told so.
+    assert!((4..=5).contains(&open), "{open}");
+    container::delete(&place.store, &id, false).unwrap();
+}
+
+#[test]
 fn a_running_container_is_deleted_by_force() {
     let Some(place) = Place::new("force") else { return };
     let id = place.create("one", "sleep 1000 & sleep 1000");

@@ -316,8 +316,9 @@ impl<'a> Container<'a> {
 
     fn hand_over(&mut self) -> Result<()> {
         let listener = self.ready.listener.ok_or(Errno::EBADF)?;
-        sys::message::send(self.sync, HANDED_OVER, None)?;
         self.keep_what_start_needs(listener)?;
+        sys::message::send(self.sync, HANDED_OVER, None)?;
+        sys::process::close_inherited(self.sync.as_raw_fd());
         self.start = Some(hand_over::await_start(listener)?);
         Ok(())
     }
@@ -336,6 +337,7 @@ impl<'a> Container<'a> {
         let states = self.ready.states;
         let mut keep = [
             listener.as_raw_fd(),
+            self.sync.as_raw_fd(),
             number(self.slave.as_ref().map(AsFd::as_fd)),
             number(states.map(|states| states[0].as_fd())),
             number(states.map(|states| states[1].as_fd())),
