@@ -68,6 +68,7 @@ impl Plan {
         terminal(&mut steps, process);
         process::limits(&mut steps, spec, host, &layout)?;
         process::surroundings(&mut steps, spec)?;
+        process::close_inherited(&mut steps, options);
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })

@@ -175,6 +175,7 @@ impl Plan {
         layout.names(&mut steps, spec)?;
         process::limits(&mut steps, spec, host, &layout)?;
         process::surroundings(&mut steps, spec)?;
+        process::close_inherited(&mut steps, options);
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })

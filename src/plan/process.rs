@@ -125,6 +125,12 @@ pub(super) fn null_device(steps: &mut Steps, options: &Options) {
     }
 }
 
+/// Profiles older than close_range(2) forbid it, so it comes before the filter that is
+/// installed among the steps of the identity. What is opened later closes itself.
+pub(super) fn close_inherited(steps: &mut Steps, options: &Options) {
+    steps.container(Op::CloseInherited { first: 3 + options.preserve_fds }, "");
+}
+
 /// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).
 pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout) -> Result<()> {
     let process = required(steps, spec)?;
@@ -191,7 +197,6 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
     if let Some(path) = cwd(steps, process)? {
         steps.container(Op::CheckDir { path }, "process.cwd");
     }
-    steps.container(Op::CloseInherited { first: 3 + options.preserve_fds }, "");
     if options.lifecycle == Lifecycle::Attached {
         // The change of uid and capabilities cleared it.
         steps.container(Op::DieWithParent, "");

@@ -139,6 +139,7 @@ fn the_order_that_the_kernel_demands_holds_for_every_kind() {
             ("capset", "no_new_privs"),
             ("no_new_privs", "fork"),
             ("close_range", "fork"),
+            ("close_range", "setuid"),
             ("narrate", "fork"),
             ("fork", "setsid"),
             ("setsid", "execve"),
