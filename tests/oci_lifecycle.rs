@@ -303,12 +303,12 @@ fn a_container_in_the_foreground_gives_its_status_and_is_gone() {
         let bundle = place.bundle(script, |_| {});
         let request = place.request("one", &bundle);
         // PID 1 isn't killed by itself.
-        assert_eq!(container::run(&place.store, &request, &signals).unwrap(), status);
+        assert_eq!(container::run(&place.store, &request, &signals, &mut |_| ()).unwrap(), status);
         place.assert_gone(&request.id);
     }
     let bundle = place.bundle("exit 3", |_| {});
     let request = Request { keep: true, ..place.request("kept", &bundle) };
-    assert_eq!(container::run(&place.store, &request, &signals).unwrap(), 3);
+    assert_eq!(container::run(&place.store, &request, &signals, &mut |_| ()).unwrap(), 3);
     assert_eq!(place.status(&request.id), Status::Stopped);
     container::delete(&place.store, &request.id, false).unwrap();
 }

@@ -26,7 +26,8 @@ impl CarryOut for Create {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         global.refuse_systemd()?;
         let request = Request { pid_file: self.pid_file.clone(), ..self.bundle.request(&self.id) };
-        container::create(&global.store()?, &request)?;
+        let warnings = container::create(&global.store()?, &request)?;
+        warnings.iter().for_each(|warning| global.log.warn(warning));
         Ok(0)
     }
 }

@@ -51,6 +51,19 @@ impl Log {
         let _ = self.append(&line);
     }
 
+    /// What was left out of what was asked for: in the file, else on standard error.
+    pub fn warn(&self, message: &str) {
+        match (&self.file, self.format) {
+            (None, Format::Text) => {
+                let _ = writeln!(std::io::stderr(), "minirun: warning: {message}");
+            }
+            (None, Format::Json) => {
+                let _ = std::io::stderr().write_all(self.line("warning", message).as_bytes());
+            }
+            (Some(_), _) => self.note("warning", message),
+        }
+    }
+
     /// A line of the file only, if there is one.
     pub fn note(&self, level: &str, message: &str) {
         let _ = self.append(&self.line(level, message));

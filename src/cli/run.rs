@@ -102,10 +102,12 @@ fn run_bundle(request: &Request, detach: bool, global: &Global) -> Result<u8, Er
     global.refuse_systemd()?;
     let store = global.store()?;
     if detach {
-        container::run_detached(&store, request)?;
+        let warnings = container::run_detached(&store, request)?;
+        warnings.iter().for_each(|warning| global.log.warn(warning));
         return Ok(0);
     }
-    container::run(&store, request, &Signals::collect()?)
+    let warn = &mut |warning: &str| global.log.warn(warning);
+    container::run(&store, request, &Signals::collect()?, warn)
 }
 
 impl Run {

@@ -49,30 +49,43 @@ pub struct Request {
     pub keep: bool,
 }
 
-/// Makes a container whose program waits for [`start`](super::start).
+/// Makes a container whose program waits for [`start`](super::start). Gives warnings: what
+/// was left out of what config.json asks for.
 ///
 /// # Errors
 /// What can't be done, with its path in config.json. Nothing is left then.
-pub fn create(store: &Store, request: &Request) -> Result<()> {
-    launch(store, request, Lifecycle::Created).map(drop)
+pub fn create(store: &Store, request: &Request) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let warn = &mut |warning: &str| warnings.push(warning.to_owned());
+    launch(store, request, Lifecycle::Created, warn)?;
+    Ok(warnings)
 }
 
-/// Makes a container and starts it; it goes on when this process has ended.
+/// Makes a container and starts it; it goes on when this process has ended. Gives warnings.
 ///
 /// # Errors
 /// As [`create`], and when its program can't be executed.
-pub fn run_detached(store: &Store, request: &Request) -> Result<()> {
-    let launched = launch(store, request, Lifecycle::Detached)?;
-    after_start(&launched.dir, &launched.record)
+pub fn run_detached(store: &Store, request: &Request) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let warn = &mut |warning: &str| warnings.push(warning.to_owned());
+    let launched = launch(store, request, Lifecycle::Detached, warn)?;
+    after_start(&launched.dir, &launched.record)?;
+    Ok(warnings)
 }
 
 /// Makes a container, starts it, stands in for it at the caller's terminal until it ends,
-/// and deletes it. Gives its exit status, 128+N when signal N killed it.
+/// and deletes it. Gives its exit status, 128+N when signal N killed it. Warnings come
+/// before it starts.
 ///
 /// # Errors
 /// As [`create`], and when its program can't be executed, or the container not be deleted.
-pub fn run(store: &Store, request: &Request, signals: &Signals) -> Result<u8> {
-    let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached)?;
+pub fn run(
+    store: &Store,
+    request: &Request,
+    signals: &Signals,
+    warn: &mut dyn FnMut(&str),
+) -> Result<u8> {
+    let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached, warn)?;
     let started = after_start(&dir, &record);
     // Other verbs may have it while it runs.
     drop(dir);
@@ -101,7 +114,12 @@ struct Launched {
     running: Running,
 }
 
-fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Launched> {
+fn launch(
+    store: &Store,
+    request: &Request,
+    lifecycle: Lifecycle,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Launched> {
     check_id(&request.id)?;
     let bundle = std::path::absolute(&request.bundle)
         .map_err(|error| Error::io("find the working directory", &error))?;
@@ -123,6 +141,7 @@ fn launch(store: &Store, request: &Request, lifecycle: Lifecycle) -> Result<Laun
         ..Options::default()
     };
     let plan = Plan::new(&spec, &options, &Host::read()?)?;
+    plan.warnings.iter().for_each(|warning| warn(warning));
 
     let dir = store.create(&request.id)?;
     let mut record = record(&spec, &plan, request, bundle);

@@ -62,7 +62,8 @@ pub(super) fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
             "the host's root is a ramfs, perhaps; --no-pivot does without pivot_root"
         }
         (Op::Mount(_), Errno::ELOOP) => {
-            "the root filesystem has a symlink there, which is refused because it could lead astray"
+            "it must be mounted on ordinary directory, and the root filesystem has a symlink there, \
+             which could lead astray"
         }
         (Op::Mount(_), Errno::ENODEV) => "the kernel doesn't know this filesystem type",
         (Op::Mount(_) | Op::Bind(_) | Op::MakeDir { .. }, Errno::EROFS) => {

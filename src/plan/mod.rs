@@ -172,7 +172,7 @@ impl Plan {
         // From here on the host's files are out of reach.
         root::enter(&mut steps, spec, options, &layout, &travel);
         process::null_device(&mut steps, options);
-        layout.names(&mut steps, spec)?;
+        layout.names(&mut steps, spec, options)?;
         process::limits(&mut steps, spec, host, &layout)?;
         process::surroundings(&mut steps, spec)?;
         process::close_inherited(&mut steps, options);

@@ -164,9 +164,8 @@ fn one_mount(
     }
     if bind {
         if !options.data.is_empty() {
-            let reason =
-                format!("a bind mount can't have options of a filesystem: {}", { options.data });
-            return Err(steps.error(&at("options"), "bind", reason));
+            let reason = "a bind mount has its filesystem's own options, and not these";
+            steps.warn(&at("options"), format!("{reason}: {}", options.data));
         }
         let Some(source) = source else {
             return Err(steps.error(place, "bind", "a source is missing"));

@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::cgroup::Cgroup;
 use super::op::{IdMap, IdRange, Mapper, Op};
-use super::{Side, Steps, clocks};
+use super::{Options, Side, Steps, clocks};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -191,8 +191,10 @@ impl Layout {
         }
     }
 
-    pub(super) fn names(&self, steps: &mut Steps, spec: &Spec) -> Result<()> {
-        let Some(name) = spec.hostname() else {
+    pub(super) fn names(&self, steps: &mut Steps, spec: &Spec, options: &Options) -> Result<()> {
+        // An engine that writes an empty name means none.
+        let none = |name: &&String| name.is_empty() && options.oci;
+        let Some(name) = spec.hostname().as_ref().filter(|name| !none(name)) else {
             return Ok(());
         };
         if !self.has(CloneFlags::CLONE_NEWUTS) {

@@ -102,19 +102,25 @@ pub(super) fn open(
 }
 
 /// Without a mount namespace of its own a container has the host's mounts, and what it
-/// changed in them it would change for everybody.
-fn refuse_changes(steps: &Steps, spec: &Spec, options: &Options) -> Result<()> {
+/// changed in them it would change for everybody. Who leaves the namespace out often leaves
+/// the usual mounts in, so these get a warning; what is meant to protect is refused.
+fn refuse_changes(steps: &mut Steps, spec: &Spec, options: &Options) -> Result<()> {
     let linux = spec.linux().as_ref();
+    for (path, asked) in [
+        ("mounts", spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty())),
+        ("root.readonly", spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false)),
+    ] {
+        if asked {
+            steps.warn(path, "left out, since there is no mount namespace for it".to_owned());
+        }
+    }
     let any = |list: Option<&Option<Vec<String>>>| {
         list.and_then(Option::as_ref).is_some_and(|list| !list.is_empty())
     };
-    let root = spec.root().as_ref();
     let propagation = linux.and_then(|linux| linux.rootfs_propagation().as_deref());
     let devices = linux.and_then(|linux| linux.devices().as_ref());
     let terminal = spec.process().as_ref().and_then(|process| process.terminal());
     let asked = [
-        ("mounts", spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty())),
-        ("root.readonly", root.and_then(|root| root.readonly()).unwrap_or(false)),
         ("root.path", options.ephemeral),
         (PROPAGATION, propagation.is_some_and(|value| !value.is_empty())),
         ("linux.maskedPaths", any(linux.map(|linux| linux.masked_paths()))),
