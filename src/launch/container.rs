@@ -217,7 +217,7 @@ impl<'a> Container<'a> {
                 }
                 sys::process::check_working_directory()
             }
-            Op::CloseInherited { first } => sys::process::close_on_exec_from(*first as i32),
+            Op::CloseInherited { first } => self.close_inherited(*first),
             Op::Hook(hook) => self.run_hook(index, hook),
             Op::FindProgram { candidates } => self.find_program(candidates),
             Op::HandOver => self.hand_over(),
@@ -316,23 +316,22 @@ impl<'a> Container<'a> {
 
     fn hand_over(&mut self) -> Result<()> {
         let listener = self.ready.listener.ok_or(Errno::EBADF)?;
-        self.keep_what_start_needs(listener)?;
         sys::message::send(self.sync, HANDED_OVER, None)?;
         sys::process::close_inherited(self.sync.as_raw_fd());
         self.start = Some(hand_over::await_start(listener)?);
         Ok(())
     }
 
-    /// Who waits for long must hold nothing of the runtime's: its caller waits for the end
-    /// of pipes, and the next verb for the lock on the state directory.
-    fn keep_what_start_needs(&self, listener: BorrowedFd<'_>) -> Result<()> {
+    /// Who waits for `start` must hold nothing of the runtime's: its caller waits for the
+    /// end of pipes, and the next verb for the lock on the state directory.
+    fn close_inherited(&self, first: u32) -> Result<()> {
+        let listener = match self.ready.listener {
+            Some(listener) if self.plan.hands_over() => listener,
+            _ => return sys::process::close_on_exec_from(first as i32),
+        };
         if let Some(slave) = &self.slave {
             connect_to(slave.as_fd())?;
         }
-        let first = self.plan.steps.iter().find_map(|step| match step.op {
-            Op::CloseInherited { first } => Some(first as i32),
-            _ => None,
-        });
         let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
         let states = self.ready.states;
         let mut keep = [
@@ -342,7 +341,7 @@ impl<'a> Container<'a> {
             number(states.map(|states| states[0].as_fd())),
             number(states.map(|states| states[1].as_fd())),
         ];
-        sys::process::close_all_but(first.unwrap_or(3), &mut keep)
+        sys::process::close_all_but(first as i32, &mut keep)
     }
 
     fn tell_start(&self, index: usize, op: &Op, errno: Errno) {
