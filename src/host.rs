@@ -82,8 +82,6 @@ pub struct Hierarchy {
     pub directory: String,
     /// This process's path in it, `/` at the top.
     pub own: String,
-    /// The controllers of a v2 hierarchy beside those of v1, most often none.
-    pub v2_controllers: Vec<String>,
 }
 
 impl Host {
@@ -238,9 +236,6 @@ fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
                 let own = device(&top.join(&found.directory));
                 own.is_some() && own != top_device
             });
-            for found in hierarchies.iter_mut().filter(|found| found.controllers.is_empty()) {
-                found.v2_controllers = controllers(&format!("/sys/fs/cgroup/{}", found.directory));
-            }
             CgroupLayout::V1 { hierarchies }
         }
         _ => CgroupLayout::Absent,
@@ -263,7 +258,6 @@ fn parse_cgroups(text: &str) -> Vec<Hierarchy> {
                 controllers: controllers.to_owned(),
                 directory: directory.to_owned(),
                 own: own.to_owned(),
-                v2_controllers: Vec::new(),
             })
         })
         .collect();

@@ -38,7 +38,8 @@ pub(super) struct Dir {
     root: String,
     /// Below the root, with a slash in front.
     path: String,
-    /// What a v2 hierarchy has to offer.
+    /// What a v2 hierarchy has to offer. Beside v1 nothing is taken from it: a controller
+    /// that is used there can't be mounted as v1 any more, which other programs may need.
     v2_controllers: Vec<String>,
 }
 
@@ -72,11 +73,7 @@ impl Dir {
         let offered = |controllers: &str| match &host.cgroup {
             _ if !controllers.is_empty() => Vec::new(),
             CgroupLayout::V2 { controllers, .. } => controllers.clone(),
-            CgroupLayout::V1 { hierarchies } => {
-                let v2 = hierarchies.iter().find(|found| found.controllers.is_empty());
-                v2.map_or_else(Vec::new, |found| found.v2_controllers.clone())
-            }
-            CgroupLayout::Absent => Vec::new(),
+            CgroupLayout::V1 { .. } | CgroupLayout::Absent => Vec::new(),
         };
         let dir = |(controllers, path): &(String, PathBuf)| Dir {
             controllers: controllers.clone(),
@@ -210,19 +207,14 @@ impl Cgroup {
             steps.runtime(Op::WriteCgroup { file, value: wanted.join(" ") }, place);
             return Ok(());
         }
-        let mut controllers = dir.v2_controllers.clone();
-        if dir.root != ROOT {
-            // Beside v1, what nobody asked for is left to those who may want it there.
-            controllers.retain(|found| self.settings.iter().any(|s| s.controller == found));
-        }
-        if controllers.is_empty() {
+        if dir.v2_controllers.is_empty() {
             return Ok(());
         }
         let levels = dir.path.match_indices('/').map(|(end, _)| &dir.path[..end]);
         for level in levels {
             let op = Op::EnableControllers {
                 dir: steps.c_string(place, format!("{}{level}", dir.root))?,
-                controllers: controllers.clone(),
+                controllers: dir.v2_controllers.clone(),
             };
             steps.runtime(op, place);
         }
@@ -336,7 +328,7 @@ fn all_dirs(path: &Location, host: &Host) -> Vec<Dir> {
                     Location::Absolute(path) => path.clone(),
                     Location::Below(path) => format!("{}{path}", found.own.trim_end_matches('/')),
                 },
-                v2_controllers: found.v2_controllers.clone(),
+                v2_controllers: Vec::new(),
             };
             hierarchies.iter().map(dir).collect()
         }

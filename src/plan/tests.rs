@@ -48,7 +48,6 @@ fn on_v1(host: Host) -> Host {
         controllers: controllers.into(),
         directory: directory.into(),
         own: "/".into(),
-        v2_controllers: Vec::new(),
     };
     let hierarchies = vec![
         hierarchy("", "unified"),

@@ -23,6 +23,7 @@ fn on_v2() -> Host {
 fn on_v1() -> Host {
     let controllers = [
         "cpu,cpuacct",
+        "hugetlb",
         "cpuset",
         "memory",
         "devices",
@@ -42,7 +43,6 @@ fn on_v1() -> Host {
             name => name.trim_start_matches("name=").into(),
         },
         own: "/".into(),
-        v2_controllers: if controllers.is_empty() { vec!["hugetlb".into()] } else { vec![] },
     };
     host(CgroupLayout::V1 { hierarchies: controllers.map(hierarchy).to_vec() })
 }
@@ -182,10 +182,9 @@ fn each_limit_has_its_file_on_both_versions() {
                 "io.max 8:16 wiops=max",
             ],
         ),
-        // On the host with both, huge pages are v2's.
         (
             json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 }] }),
-            &["hugetlb.2MB.max 4", "hugetlb.2MB.rsvd.max 4?"],
+            &["hugetlb.2MB.limit_in_bytes 4", "hugetlb.2MB.rsvd.limit_in_bytes 4?"],
             &["hugetlb.2MB.max 4", "hugetlb.2MB.rsvd.max 4?"],
         ),
         (
@@ -345,7 +344,7 @@ fn the_path_is_below_the_root_of_every_hierarchy() {
         plan(json!({ "cgroupsPath": path }), host).map(|plan| plan.cgroup())
     };
     let v1 = dirs("/pod//./c", &on_v1()).unwrap();
-    assert_eq!(v1.len(), 12);
+    assert_eq!(v1.len(), 13);
     assert!(v1.contains(&("memory".into(), "/sys/fs/cgroup/memory/pod/c".into())));
     assert!(v1.contains(&("name=systemd".into(), "/sys/fs/cgroup/systemd/pod/c".into())));
     assert!(v1.contains(&(String::new(), "/sys/fs/cgroup/unified/pod/c".into())));
