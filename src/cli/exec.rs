@@ -85,10 +85,12 @@ impl CarryOut for Exec {
         let store = global.store()?;
         let exec = self.asked();
         if self.detach {
-            container::exec_detached(&store, &exec)?;
+            let warnings = container::exec_detached(&store, &exec)?;
+            warnings.iter().for_each(|warning| global.log.warn(warning));
             return Ok(0);
         }
-        container::exec(&store, &exec, &Signals::collect()?)
+        let warn = &mut |warning: &str| global.log.warn(warning);
+        container::exec(&store, &exec, &Signals::collect()?, warn)
     }
 }
 

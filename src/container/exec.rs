@@ -82,13 +82,18 @@ const ORIGINS: &[(&str, &str)] = &[
 ];
 
 /// Starts a process in a container and stands in for it at the caller's terminal until it
-/// ends. Gives its exit status, 128+N when signal N killed it.
+/// ends. Gives its exit status, 128+N when signal N killed it. `warn` is told what is left out.
 ///
 /// # Errors
 /// "container does not exist", "container not running", what can't be done with the field it
 /// came from, and when its program can't be executed.
-pub fn exec(store: &Store, exec: &Exec, signals: &Signals) -> Result<u8> {
-    let running = start(store, exec, Lifecycle::Attached)?;
+pub fn exec(
+    store: &Store,
+    exec: &Exec,
+    signals: &Signals,
+    warn: &mut dyn FnMut(&str),
+) -> Result<u8> {
+    let running = start(store, exec, Lifecycle::Attached, warn)?;
     let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
     let console = running.console.as_ref().map(AsFd::as_fd);
     attach::until_end(&running.init, Some(signals), console, &mut deadline)?;
@@ -98,15 +103,24 @@ pub fn exec(store: &Store, exec: &Exec, signals: &Signals) -> Result<u8> {
     Ok(exit_code(status) as u8)
 }
 
-/// Starts a process in a container; it goes on when this process has ended.
+/// Starts a process in a container; it goes on when this process has ended. Gives warnings:
+/// what is left out.
 ///
 /// # Errors
 /// As [`exec`].
-pub fn exec_detached(store: &Store, exec: &Exec) -> Result<()> {
-    start(store, exec, Lifecycle::Detached).map(drop)
+pub fn exec_detached(store: &Store, exec: &Exec) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let warn = &mut |warning: &str| warnings.push(warning.to_owned());
+    start(store, exec, Lifecycle::Detached, warn)?;
+    Ok(warnings)
 }
 
-fn start(store: &Store, exec: &Exec, lifecycle: Lifecycle) -> Result<Running> {
+fn start(
+    store: &Store,
+    exec: &Exec,
+    lifecycle: Lifecycle,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Running> {
     let step = || format!("execute in container {}", exec.id);
     let dir = store.find(&exec.id)?;
     let record = dir.record()?;
@@ -152,6 +166,7 @@ fn start(store: &Store, exec: &Exec, lifecycle: Lifecycle) -> Result<Running> {
     let console = connect_console(exec.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd = connect(exec.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let plan = Plan::for_exec(&spec, &joined, &options, &Host::read()?)?;
+    plan.warnings.iter().for_each(|warning| warn(warning));
     let running = launch(&plan, found)?;
     let done = || -> Result<()> {
         if let (Some(socket), Some(master)) = (&console, &running.console) {

@@ -52,7 +52,12 @@ impl fmt::Display for Op {
                 write!(f, "attach a device filter of {count} instructions to {}", text(dir))
             }
             Op::Clone { namespaces, cgroup } => {
-                write!(f, "clone3 into new namespaces: {}", namespace_words(*namespaces))?;
+                match namespaces.is_empty() {
+                    true => f.write_str("clone3 the process")?,
+                    false => {
+                        write!(f, "clone3 into new namespaces: {}", namespace_words(*namespaces))?;
+                    }
+                }
                 match cgroup {
                     Some(dir) => write!(f, "; into cgroup {}", text(dir)),
                     None => Ok(()),
