@@ -120,6 +120,16 @@ impl<'a> Syscall<'a> {
         Syscall { name, row: SYSCALLS.binary_search_by_key(&name, |row| row.0).ok() }
     }
 
+    /// Finds names quickly that come in the order of the table, as they do in profiles.
+    pub(super) fn all(names: &'a [String]) -> impl Iterator<Item = Self> {
+        names.iter().scan(0, |next, name| {
+            let is_next = SYSCALLS.get(*next).is_some_and(|row| row.0 == name);
+            let found = if is_next { Self { name, row: Some(*next) } } else { Self::named(name) };
+            *next = found.row.map_or(*next, |row| row + 1);
+            Some(found)
+        })
+    }
+
     /// Its number in the table that an ABI shares with others; it grows with the kernel.
     pub(super) fn number(self, abi: Abi) -> Option<u32> {
         abi.number(self.row?)

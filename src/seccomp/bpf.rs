@@ -134,7 +134,8 @@ impl Assembler {
         if yes == no {
             return yes;
         }
-        if let Some(known) = self.branches.get(&branch) {
+        // Without a load it is part of a search, of which there is one only.
+        if let Some(known) = word.and_then(|_| self.branches.get(&branch)) {
             return *known;
         }
         let (yes, no) = match word {
@@ -153,8 +154,8 @@ impl Assembler {
                 self.write(AND, mask, 0, 0);
             }
             label = self.write(LOAD, offset, 0, 0);
+            self.branches.insert(branch, label);
         }
-        self.branches.insert(branch, label);
         label
     }
 

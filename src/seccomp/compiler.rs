@@ -69,11 +69,15 @@ pub(super) fn compile(profile: &Profile<'_>, machine: Machine) -> Result<Filter,
     }
     program.load(ARCHITECTURE, dispatch);
     if program.len() > LONGEST {
-        let reason = format!("it makes {} instructions, the kernel takes {LONGEST}", program.len());
-        return Err(Refusal::new("linux.seccomp", reason));
+        return Err(too_long(program.len()));
     }
     let program = program.finish();
     Ok(Filter { program, flags: 0, allowed, restricted, default: profile.default })
+}
+
+fn too_long(instructions: usize) -> Refusal {
+    let reason = format!("it makes {instructions} instructions, the kernel takes {LONGEST}");
+    Refusal::new("linux.seccomp", reason)
 }
 
 /// The ABIs of an architecture that the profile is about; the machine's own one always is.
@@ -114,7 +118,9 @@ impl<'a> Calls<'a> {
                 if rule.action == profile.default {
                     continue;
                 }
-                if let Some(row) = multiplexed(syscall.name).filter(|_| abi == Abi::I386) {
+                if abi == Abi::I386
+                    && let Some(row) = multiplexed(syscall.name)
+                {
                     behind_multiplexers.push((row, rule));
                 }
                 let Some(number) = number.or_else(|| syscall.private_number(abi)) else {
@@ -130,9 +136,14 @@ impl<'a> Calls<'a> {
         behind_multiplexers.sort_by_key(|(row, _)| *row);
         let behind = behind_multiplexers.chunk_by(|a, b| a.0 == b.0);
         entries.extend(behind.filter_map(multiplexer_entry));
-        entries.sort_by_key(|entry| entry.number);
-        let calls = entries.chunk_by(|a, b| a.number == b.number);
-        let verdicts = calls.map(|entries| Ok((entries[0].number, verdict(entries, abi)?)));
+        // Small keys are sorted rather than the entries, of which a profile has some hundred.
+        let mut order: Vec<(u32, usize)> =
+            entries.iter().enumerate().map(|(index, entry)| (entry.number, index)).collect();
+        order.sort_unstable();
+        let verdicts = order.chunk_by(|a, b| a.0 == b.0).map(|call| {
+            let entries: Vec<&Entry> = call.iter().map(|(_, index)| &entries[*index]).collect();
+            Ok((call[0].0, verdict(&entries, abi)?))
+        });
         Ok(Calls { verdicts: verdicts.collect::<Result<_, _>>()?, newest })
     }
 
@@ -184,13 +195,16 @@ fn needed(conditions: &[Condition], abi: Abi) -> Cow<'_, [Condition]> {
 }
 
 /// What the rules for a call come to.
-fn verdict<'a>(entries: &[Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal> {
+fn verdict<'a>(entries: &[&Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal> {
     let always = entries.iter().find(|entry| entry.check.conditions.is_empty());
     if let Some(entry) = always {
         return Ok(Verdict::Always(entry.check.action));
     }
+    if entries.len() > LONGEST {
+        return Err(too_long(entries.len()));
+    }
     for (index, entry) in entries.iter().enumerate() {
-        let conflicts = |earlier: &&Entry| {
+        let conflicts = |earlier: &&&Entry| {
             earlier.check.action != entry.check.action
                 && earlier.check.conditions.starts_with(&entry.check.conditions)
         };

@@ -99,7 +99,7 @@ fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
     } else {
         vec![conditions]
     };
-    let names = syscall.names().iter().map(|name| Syscall::named(name)).collect();
+    let names = Syscall::all(syscall.names()).collect();
     Ok(Rule { names, action, alternatives })
 }
 
