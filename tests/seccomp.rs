@@ -270,3 +270,23 @@ fn the_plan_says_what_the_filter_does() {
     let output = place.run_config(&config);
     assert!(stderr(&output).contains("(linux.seccomp.syscalls[0].action)"), "{}", said(&output));
 }
+
+#[test]
+fn exec_is_under_the_containers_filter() {
+    let Some(mut place) = Place::new("seccomp-exec") else { return };
+    for no_new_privileges in [false, true] {
+        place.no_new_privileges = no_new_privileges;
+        let profile = errno(libc::EPROTO, &["mkdir", "mkdirat"]);
+        let config = place.config(profile, json!(["/bin/sleep", "100"]));
+        let bundle = place.dir.file("bundle");
+        let mut run = place.command(&["run", "--detach", "--bundle", &bundle, place.id()], &config);
+        assert!(run.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        let words =
+            ["exec", place.id(), "/bin/sh", "-c", "grep Seccomp: /proc/self/status; mkdir /x"];
+        let output = place.command(&words, &config).output().unwrap();
+        let delete = place.command(&["delete", "--force", place.id()], &config).status().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "Seccomp:\t2\n", "{}", said(&output));
+        assert!(stderr(&output).contains("Protocol error"), "{}", said(&output));
+        assert!(delete.success());
+    }
+}
