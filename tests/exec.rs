@@ -119,7 +119,7 @@ fn its_status_is_the_verbs_and_failures_of_minirun_are_255() {
     for (words, reason) in [
         (&["nosuch"][..], "no such file or directory"),
         (&["/etc/passwd"], "permission denied"),
-        (&[], "no command is given"),
+        (&[], "required arguments"),
     ] {
         let output = sleeper.exec(&[], words);
         assert_eq!(output.status.code(), Some(255), "{}", said(&output));
@@ -142,6 +142,15 @@ fn options_change_who_it_is_and_where() {
         let output = sleeper.exec(&["-u", user], &["true"]);
         assert!(!output.status.success(), "{user:?} (CVE-2026-30892)");
     }
+}
+
+#[test]
+fn standard_output_can_be_opened_anew_by_the_user() {
+    if skipped(without_root()) {
+        return;
+    }
+    let sleeper = Sleeper::plain("exec-stdout");
+    assert_eq!(sleeper.script(&["-u", "4321"], "echo there > /dev/stdout"), "there\n");
 }
 
 #[test]

@@ -270,6 +270,15 @@ fn home_is_that_of_the_containers_user() {
 }
 
 #[test]
+fn standard_output_can_be_opened_anew_by_the_user() {
+    if is_skipped() {
+        return;
+    }
+    let set = |config: &mut Value| config["process"]["user"]["uid"] = 4321.into();
+    assert_eq!(output("echo there > /dev/stdout", set), "there\n");
+}
+
+#[test]
 fn a_directory_that_root_alone_may_enter_is_entered_for_the_user() {
     if is_skipped() {
         return;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, SFlag, stat, umask};
+use nix::sys::stat::{FileStat, Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::home::Home;
@@ -202,6 +202,7 @@ impl<'a> Container<'a> {
                 Ok(())
             }
             Op::NoNewPrivs => sys::identity::set_no_new_privs(),
+            Op::OwnPipes { uid } => own_pipes(*uid),
             Op::Home { uid } => {
                 self.home = Some(Home::look_up(*uid));
                 Ok(())
@@ -416,6 +417,18 @@ pub(super) fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
     let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let written = write(&file, bytes)?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
+}
+
+/// What else a caller connects stays theirs: files, and terminals.
+fn own_pipes(uid: u32) -> Result<()> {
+    for number in 0..3 {
+        // One that isn't open is no pipe either.
+        let is_pipe = |found: &FileStat| inside::file_type(found.st_mode) == SFlag::S_IFIFO;
+        if sys::process::fstat_number(number).is_ok_and(|found| is_pipe(&found)) {
+            sys::process::fchown_number(number, uid)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn set_oom_score(score: &str) -> Result<()> {

@@ -67,7 +67,7 @@ impl Plan {
         }
         terminal(&mut steps, process);
         process::limits(&mut steps, spec, host, &layout)?;
-        process::surroundings(&mut steps, spec)?;
+        process::surroundings(&mut steps, spec, options)?;
         process::close_inherited(&mut steps, options);
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;

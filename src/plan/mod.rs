@@ -174,7 +174,7 @@ impl Plan {
         process::null_device(&mut steps, options);
         layout.names(&mut steps, spec, options)?;
         process::limits(&mut steps, spec, host, &layout)?;
-        process::surroundings(&mut steps, spec)?;
+        process::surroundings(&mut steps, spec, options)?;
         process::close_inherited(&mut steps, options);
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;

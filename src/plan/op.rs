@@ -168,6 +168,8 @@ pub enum Op {
     Umask { mask: Option<u32> },
     /// Give up gaining privileges by execve.
     NoNewPrivs,
+    /// fchown(2) of those of standard input, output and error that are pipes.
+    OwnPipes { uid: u32 },
     /// Find HOME of a user in the container's /etc/passwd (passwd(5)).
     Home { uid: u32 },
     /// chdir(2) inside.

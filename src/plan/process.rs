@@ -86,10 +86,15 @@ pub(super) fn limits(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layou
 
 /// Where the program starts: its directory and HOME, looked for while this process still
 /// may look everywhere. What the target's user alone may enter is entered later.
-pub(super) fn surroundings(steps: &mut Steps, spec: &Spec) -> Result<()> {
+pub(super) fn surroundings(steps: &mut Steps, spec: &Spec, options: &Options) -> Result<()> {
     let process = required(steps, spec)?;
+    let uid = process.user().uid();
+    if options.oci && uid != 0 {
+        // In a user namespace they may be somebody's who isn't in it.
+        steps.tolerant(Op::OwnPipes { uid }, "process.user", &[Errno::EPERM]);
+    }
     if Environment::new(steps, process)?.wants_home {
-        steps.container(Op::Home { uid: process.user().uid() }, "process.env");
+        steps.container(Op::Home { uid }, "process.env");
     }
     if let Some(path) = cwd(steps, process)? {
         steps.tolerant(Op::Chdir { path }, "process.cwd", &[Errno::EACCES]);

@@ -395,6 +395,16 @@ pub fn check_working_directory() -> Result<()> {
     if path[0] == b'/' { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
+/// Gives what a descriptor number stands for to a user (fchown(2)); its group stays.
+///
+/// # Errors
+/// `EBADF` when nothing is open there, `EPERM` without CAP_CHOWN over it.
+pub fn fchown_number(number: RawFd, uid: u32) -> Result<()> {
+    // SAFETY: integers only; the number is looked up by the kernel. The last says "as it is".
+    unsafe { syscall(libc::SYS_fchown, [number as u64, uid.into(), u32::MAX.into(), 0, 0, 0]) }
+        .map(drop)
+}
+
 /// Sets a resource limit of another process (prlimit(2)).
 ///
 /// # Errors
