@@ -653,3 +653,20 @@ fn cgroups_are_the_containers_own() {
     let found = bundle.script(procs);
     assert_eq!(found.lines().next(), Some("1"), "with a cgroup namespace: {found}");
 }
+
+#[test]
+fn hooks_find_the_root_filesystem_writable_and_what_they_mount_is_masked() {
+    if skipped(without_root()) {
+        return;
+    }
+    let mut bundle = Bundle::new("hooks");
+    fs::create_dir_all(bundle.path("rootfs/m")).unwrap();
+    bundle.config["root"]["readonly"] = json!(true);
+    bundle.linux("maskedPaths", json!(["/m/secret"]));
+    let (m, made) = (bundle.dir.file("rootfs/m"), bundle.dir.file("rootfs/made"));
+    let script = format!("touch {made} && mount -t tmpfs tmpfs {m} && echo open > {m}/secret");
+    bundle.config["hooks"] =
+        json!({ "createContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    let found = bundle.script("ls /made /m; cat /m/secret; touch /x 2>/dev/null || echo sealed");
+    assert_eq!(found, "/made\n\n/m:\nsecret\nsealed\n");
+}

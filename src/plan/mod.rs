@@ -164,8 +164,9 @@ impl Plan {
         root::open(&mut steps, spec, options, &layout, &travel)?;
         let given = mounts::Given { spec, options, host, layout: &layout, cgroup: &cgroup };
         mounts::tree(&mut steps, &given)?;
-        root::protect(&mut steps, spec, &layout)?;
         hooks::create(&mut steps, spec)?;
+        // Hooks may mount what is to be hidden, and write to what is to be sealed.
+        root::protect(&mut steps, spec, &layout)?;
         sysctl::write(&mut steps, spec, &layout)?;
         process::labels(&mut steps, spec, host)?;
 
