@@ -305,6 +305,28 @@ fn what_does_not_run_is_not_entered() {
     assert!(stderr(&output).contains("container not running"), "{}", said(&output));
 }
 
+#[test]
+fn one_that_races_with_the_end_of_the_container_starts_or_says_so() {
+    for round in 0..8 {
+        let sleeper = Sleeper::new("exec-race", |config| {
+            config["process"]["args"] = json!(["sleep", format!("0.0{round}")]);
+        });
+        loop {
+            let output = sleeper.exec(&[], &["true"]);
+            match output.status.code() {
+                // 137: it had been started, and died with the container.
+                Some(0 | 137) => {}
+                Some(255) => {
+                    let text = stderr(&output);
+                    assert!(text.contains("container not running"), "{text}");
+                    break;
+                }
+                _ => panic!("{}", said(&output)),
+            }
+        }
+    }
+}
+
 /// The container's root could reach minirun's binary through /proc of an exec that is on its
 /// way (CVE-2019-5736), so what it would find there is on a read-only mount.
 #[test]

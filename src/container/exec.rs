@@ -167,7 +167,10 @@ fn start(
     let pidfd = connect(exec.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let plan = Plan::for_exec(&spec, &joined, &options, &Host::read()?)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
-    let running = launch(&plan, found)?;
+    // Whatever failed, when the container has ended under its hands that is why.
+    let is_over = || found.has_ended() || is_ending(init.pid);
+    let running = launch(&plan, found)
+        .map_err(|error| if is_over() { not_running(step()) } else { error })?;
     let done = || -> Result<()> {
         if let (Some(socket), Some(master)) = (&console, &running.console) {
             sys::message::send(socket.as_fd(), b'c', Some(master.as_fd())).map_err(|errno| {
@@ -311,6 +314,12 @@ fn no_capabilities() -> LinuxCapabilities {
     sets.set_bounding(None).set_effective(None).set_permitted(None);
     sets.set_inheritable(None).set_ambient(None);
     sets
+}
+
+/// The first process of a pid namespace kills all others and waits for them before it has
+/// ended (pid_namespaces(7)); it is in no namespaces any more then.
+fn is_ending(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).is_err()
 }
 
 /// The namespaces in which a process isn't where this one is. Those that both are in can't be
