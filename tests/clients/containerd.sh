@@ -65,8 +65,8 @@ export -f stdin
 prints "run passes stdin" '^through$' stdin
 prints "run --null-io" '^$' once --null-io -- echo hi
 expect "run -t: a terminal, its size, its status" 7 '/dev/.*40 100' \
-    at_terminal ctr run --rm -t $RUN_OPTIONS "$IMAGE" terminal sh -c 'tty; sleep 0.5; stty size; exit 7'
-expect "run -t: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' ctr run --rm -t $RUN_OPTIONS "$IMAGE" shell sh
+    at_terminal ctr run --rm -t $RUN_OPTIONS "$IMAGE" terminal sh -c 'tty; until stty size | grep "40 100"; do sleep 0.1; done; sleep 0.5; exit 7'
+expect "run -t: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' ctr run --rm -t $RUN_OPTIONS "$IMAGE" shell sh
 
 # A task's life
 prints "run -d" '' stays one --label probe=1 --pid-file "$PLACE/one.pid"
@@ -83,8 +83,8 @@ prints "exec" '^hi$' ctr task exec --exec-id e1 one echo hi
 expect "exec: status" 42 '' ctr task exec --exec-id e2 one sh -c 'exit 42'
 expect "exec: no such program" fail '(executable file .*not found|[Nn]o such file)' ctr task exec --exec-id e3 one nonesuch
 expect "exec: not executable" fail '[Pp]ermission denied' ctr task exec --exec-id e4 one /etc/passwd
-expect "exec -t" 5 '/dev/' at_terminal ctr task exec -t --exec-id e5 one sh -c 'tty; exit 5'
-expect "exec -t: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' ctr task exec -t --exec-id e6 one sh
+expect "exec -t" 5 '/dev/' at_terminal ctr task exec -t --exec-id e5 one sh -c 'tty; sleep 0.5; exit 5'
+expect "exec -t: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' ctr task exec -t --exec-id e6 one sh
 prints "exec --cwd" '^/tmp$' ctr task exec --exec-id e7 --cwd /tmp one pwd
 prints "exec --user" '^1000$' ctr task exec --exec-id e8 --user 1000 one id -u
 exec_stdin() { echo through | ctr task exec --exec-id e9 one cat; }

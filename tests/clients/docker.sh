@@ -61,8 +61,8 @@ large() { once -- sh -c 'dd if=/dev/zero bs=1M count=4 2>/dev/null' | wc -c; }
 export -f large
 prints "run passes 4 MiB of output" '^4194304$' large
 expect "run -it: a terminal, its size, its status" 7 '/dev/.*40 100' \
-    at_terminal docker run -it --rm "$IMAGE" sh -c 'tty; sleep 0.5; stty size; exit 7'
-expect "run -it: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' docker run -it --rm "$IMAGE" sh
+    at_terminal docker run -it --rm "$IMAGE" sh -c 'tty; until stty size | grep "40 100"; do sleep 0.1; done; sleep 0.5; exit 7'
+expect "run -it: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' docker run -it --rm "$IMAGE" sh
 expect "run -it: ^C reaches the process" 33 '' types '\003' docker run -it --rm "$IMAGE" \
     sh -c 'trap "exit 33" INT; echo "$ "; sleep 20 & wait'
 
@@ -80,8 +80,8 @@ prints "exec" '^hi$' docker exec one echo hi
 expect "exec: status" 42 '' docker exec one sh -c 'exit 42'
 expect "exec: no such program" "126|127" '(executable file .*not found|[Nn]o such file)' docker exec one nonesuch
 expect "exec: not executable" 126 '[Pp]ermission denied' docker exec one /etc/passwd
-expect "exec -it: a terminal and its status" 5 '/dev/' at_terminal docker exec -it one sh -c 'tty; exit 5'
-expect "exec -it: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' docker exec -it one sh
+expect "exec -it: a terminal and its status" 5 '/dev/' at_terminal docker exec -it one sh -c 'tty; sleep 0.5; exit 5'
+expect "exec -it: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' docker exec -it one sh
 prints "exec -u" '^1000 1000$' docker exec -u 1000:1000 one sh -c 'echo $(id -u) $(id -g)'
 prints "exec -w" '^/tmp$' docker exec -w /tmp one pwd
 expect "exec -w: no such directory" fail '[Nn]o such file|not exist|not found' docker exec -w /nonesuch one pwd

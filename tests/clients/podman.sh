@@ -61,8 +61,8 @@ prints "run passes 4 MiB of output" '^4194304$' large
 
 # Terminals
 expect "run -it: a terminal, its size, its status" 7 '/dev/.*40 100' \
-    at_terminal pod run -it --rm "$IMAGE" sh -c 'tty; sleep 0.5; stty size; exit 7'
-expect "run -it: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' pod run -it --rm "$IMAGE" sh
+    at_terminal pod run -it --rm "$IMAGE" sh -c 'tty; until stty size | grep "40 100"; do sleep 0.1; done; sleep 0.5; exit 7'
+expect "run -it: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' pod run -it --rm "$IMAGE" sh
 expect "run -it: ^C reaches the process" 33 '' types '\003' pod run -it --rm "$IMAGE" \
     sh -c 'trap "exit 33" INT; echo "$ "; sleep 20 & wait'
 prints "run -t: not a tty without -t" 'not a tty' once -- sh -c 'tty; true'
@@ -87,8 +87,8 @@ expect "exec: status" 42 '' pod exec one sh -c 'exit 42'
 expect "exec: no such program" 127 '(executable file .*not found|[Nn]o such file)' pod exec one nonesuch
 expect "exec: not executable" 126 '[Pp]ermission denied' pod exec one /etc/passwd
 expect "exec: no such container" 125 'no such container|no container with' pod exec nonesuch true
-expect "exec -it: a terminal and its status" 5 '/dev/' at_terminal pod exec -it one sh -c 'tty; exit 5'
-expect "exec -it: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' pod exec -it one sh
+expect "exec -it: a terminal and its status" 5 '/dev/' at_terminal pod exec -it one sh -c 'tty; sleep 0.5; exit 5'
+expect "exec -it: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' pod exec -it one sh
 prints "exec -u" '^1000 1000$' pod exec -u 1000:1000 one sh -c 'echo $(id -u) $(id -g)'
 prints "exec -u NAME" '^1000$' pod exec -u user one id -u
 expect "exec -u: no such user" fail 'no matching entries|unable to find' pod exec -u nonesuch one id -u

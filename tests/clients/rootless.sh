@@ -67,8 +67,8 @@ expect "run: killed by a signal" 143 '' once --init -- sh -c 'kill $$'
 expect "run: no such program" 127 '(executable file .*not found|[Nn]o such file)' once -- nonesuch
 expect "run: not executable" 126 '[Pp]ermission denied' once -- /etc/passwd
 expect "run -it: a terminal, its size, its status" 7 '/dev/.*40 100' \
-    at_terminal pod run -it --rm "$IMAGE" sh -c 'tty; sleep 0.5; stty size; exit 7'
-expect "run -it: an interactive shell" 3 'a42' types 'echo a$((40+2))\nexit 3\n' pod run -it --rm "$IMAGE" sh
+    at_terminal pod run -it --rm "$IMAGE" sh -c 'tty; until stty size | grep "40 100"; do sleep 0.1; done; sleep 0.5; exit 7'
+expect "run -it: an interactive shell" 3 'a42' types 'echo a$((40+2)); sleep 0.5\nexit 3\n' pod run -it --rm "$IMAGE" sh
 stdin() { echo through | once -i -- cat; }
 export -f stdin
 prints "run -i passes stdin" '^through$' stdin
@@ -83,7 +83,7 @@ prints "exec" '^hi$' pod exec one echo hi
 expect "exec: status" 42 '' pod exec one sh -c 'exit 42'
 expect "exec: no such program" 127 '(executable file .*not found|[Nn]o such file)' pod exec one nonesuch
 expect "exec: not executable" 126 '[Pp]ermission denied' pod exec one /etc/passwd
-expect "exec -it" 5 '/dev/' at_terminal pod exec -it one sh -c 'tty; exit 5'
+expect "exec -it" 5 '/dev/' at_terminal pod exec -it one sh -c 'tty; sleep 0.5; exit 5'
 prints "exec -u, -w, -e" '^1000 /tmp bar$' pod exec -u 1000 -w /tmp -e FOO=bar one sh -c 'echo $(id -u) $PWD $FOO'
 prints "exec -d" '' pod exec -d one sh -c 'echo done >/tmp/detached'
 await "exec -d has run" '^done$' pod exec one cat /tmp/detached

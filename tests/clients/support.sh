@@ -109,7 +109,8 @@ prepare() {
     [ $status = 0 ] || echo "# status $status: $* — ${output//$'\n'/ | }"
 }
 
-# at_terminal COMMAND…: with a pseudo-terminal of 40 rows and 100 columns as its own.
+# at_terminal COMMAND…: with a pseudo-terminal of 40 rows and 100 columns as its own. What a
+# process says at its very end may get lost on the way from a terminal, with any runtime.
 at_terminal() {
     script -qec "stty rows 40 cols 100; $(printf '%q ' "$@")" /dev/null
 }
