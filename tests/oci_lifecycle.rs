@@ -283,6 +283,32 @@ fn a_failed_poststart_hook_ends_the_container_and_a_failed_poststop_hook_is_told
 }
 
 #[test]
+fn hooks_end_with_the_first_that_fails() {
+    let Some(place) = Place::new("order") else { return };
+    let log = place.dir.file("log");
+    let hook = |word: &str, status: u8| {
+        let script = format!("echo {word} >> {log}; exit {status}");
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", script] })
+    };
+    let bundle = place.bundle("true", |config| {
+        config["hooks"] = json!({
+            "startContainer": [{ "path": "/bin/false" }],
+            "poststart": [hook("poststart", 0)],
+            "poststop": [hook("first", 0), hook("second", 1), hook("third", 0)],
+        });
+    });
+    let request = place.request("one", &bundle);
+    container::create(&place.store, &request).unwrap();
+    let error = message(container::start(&place.store, &request.id));
+    assert!(error.contains("hooks.startContainer[0]"), "{error}");
+    place.wait_for(&request.id, Status::Stopped);
+    let error = message(container::delete(&place.store, &request.id, false));
+    assert!(error.contains("hooks.poststop[1]"), "{error}");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "poststart\nfirst\nsecond\n");
+    place.assert_gone(&request.id);
+}
+
+#[test]
 fn containers_are_listed() {
     let Some(place) = Place::new("list") else { return };
     let ids = [place.create("a", "true"), place.create("b", "true")];

@@ -62,8 +62,15 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
         Status::Stopped => return refuse("cannot start a container that has stopped"),
         Status::Creating => return refuse("cannot start a container in the creating state"),
     }
-    hand_over::start(dir.path())?;
-    after_start(&dir, &record)
+    match hand_over::start(dir.path()) {
+        // Where the runtime doesn't hear of a failed startContainer hook, as in runc, the
+        // poststart hooks follow, and engines have come to expect that.
+        Err(error) if error.place().is_some_and(|at| at.starts_with("hooks.startContainer")) => {
+            let _ = after_start(&dir, &record);
+            Err(error)
+        }
+        started => started.and_then(|()| after_start(&dir, &record)),
+    }
 }
 
 /// The poststart hooks; a failed one ends the container.
@@ -216,14 +223,9 @@ fn run(record: &Record, stage: HookStage, state: &State) -> Result<()> {
     spec.set_hooks(Some(hooks));
     // Only a map whose keys aren't strings could fail.
     let state = serde_json::to_string(state).unwrap_or_default();
-    let mut outcome = Ok(());
     for (hook, place) in plan::hooks_of_stage(&spec, stage)? {
-        let ran = hook::run(&hook, &state).map_err(|error| error.at(place));
-        match stage {
-            // The others are to run all the same (runtime-spec, "Lifecycle").
-            HookStage::Poststop => outcome = outcome.and(ran),
-            _ => ran?,
-        }
+        // The first that fails is the last, as in runc and youki.
+        hook::run(&hook, &state).map_err(|error| error.at(place))?;
     }
-    outcome
+    Ok(())
 }
