@@ -166,3 +166,62 @@ fn many_threads_start_containers_and_no_child_allocates() {
         stop.store(true, Ordering::Relaxed);
     });
 }
+
+/// Every kind of mount step that a config.json can ask for, in a program whose children end
+/// when they allocate.
+#[test]
+fn no_step_of_the_file_system_allocates() {
+    if support::skipped(support::without_root()) {
+        return;
+    }
+    watch_children();
+    let dir = support::TempDir::new("no-allocation");
+    let root = dir.path().join("rootfs");
+    for path in ["bin", "etc/deep", "tmp"] {
+        std::fs::create_dir_all(root.join(path)).unwrap();
+    }
+    std::fs::copy(rootfs().join("bin/busybox"), root.join("bin/sh")).unwrap();
+    std::fs::write(root.join("etc/deep/file"), "content").unwrap();
+    std::os::unix::fs::symlink("deep/file", root.join("etc/link")).unwrap();
+    std::os::unix::fs::symlink("../run/missing/file", root.join("tmp/dangling")).unwrap();
+    let ids = serde_json::json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+    let namespaces = ["pid", "mount", "ipc", "uts"].map(|kind| serde_json::json!({ "type": kind }));
+    let config = serde_json::json!({
+        "ociVersion": "1.3.0",
+        "root": { "path": "rootfs", "readonly": true },
+        "domainname": "example.test",
+        "process": { "cwd": "/made/cwd", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh"] },
+        "mounts": [
+            { "destination": "/proc", "type": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "options": ["ro", "shared"] },
+            { "destination": "/etc", "type": "tmpfs", "options": ["tmpcopyup", "rro"] },
+            { "destination": "/tmp/dangling", "source": "config.json", "options": ["bind"] },
+            { "destination": "/m", "source": ".", "options": ["rbind", "ridmap", "rslave"],
+                "uidMappings": ids, "gidMappings": ids },
+            { "destination": "/m", "options": ["bind", "remount", "noexec"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro"] },
+        ],
+        "linux": {
+            "namespaces": namespaces,
+            "rootfsPropagation": "shared",
+            "maskedPaths": ["/proc/kcore", "/etc/deep", "/missing"],
+            "readonlyPaths": ["/proc/sys"],
+            "sysctl": { "kernel.msgmax": "4242" },
+            "devices": [{ "path": "/dev/fifo", "type": "p", "uid": 1 },
+                { "path": "/srv/null", "type": "c", "major": 1, "minor": 3 }],
+            "resources": {},
+        },
+    });
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    let store = minirun::container::Store::new(Some(&dir.path().join("state"))).unwrap();
+    let request = minirun::container::Request {
+        id: dir.path().file_name().unwrap().to_str().unwrap().to_owned(),
+        bundle: dir.path().to_owned(),
+        ..Default::default()
+    };
+    for no_pivot in [false, true] {
+        let request = minirun::container::Request { no_pivot, ..request.clone() };
+        minirun::container::create(&store, &request).unwrap();
+        minirun::container::delete(&store, &request.id, true).unwrap();
+    }
+}
