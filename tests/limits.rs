@@ -145,7 +145,7 @@ impl Bundled {
         }
         fs::write(bundle.join("config.json"), config.to_string()).unwrap();
         let request = Request { id: id.to_owned(), bundle, ..Request::default() };
-        container::create(&self.store, &request).map(drop)
+        container::create(&self.store, &request, &mut |_| ()).map(drop)
     }
 
     /// What the script wrote to /mnt/said, once it has ended.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use minirun::Error;
 use minirun::container::{self, Request};
+use minirun::plan::Plan;
 
 use super::CarryOut;
 use super::bundle::BundleOptions;
@@ -26,8 +27,7 @@ impl CarryOut for Create {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         global.refuse_systemd()?;
         let request = Request { pid_file: self.pid_file.clone(), ..self.bundle.request(&self.id) };
-        let warnings = container::create(&global.store()?, &request)?;
-        warnings.iter().for_each(|warning| global.log.warn(warning));
-        Ok(0)
+        let announce = &mut |plan: &Plan| global.log.announce(plan);
+        container::create(&global.store()?, &request, announce).map(|()| 0)
     }
 }

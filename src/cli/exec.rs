@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use minirun::container;
+use minirun::plan::Plan;
 use minirun::{Capability, Error, Signals};
 
 use super::CarryOut;
@@ -84,13 +85,11 @@ impl CarryOut for Exec {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let store = global.store()?;
         let exec = self.asked();
+        let announce = &mut |plan: &Plan| global.log.announce(plan);
         if self.detach {
-            let warnings = container::exec_detached(&store, &exec)?;
-            warnings.iter().for_each(|warning| global.log.warn(warning));
-            return Ok(0);
+            return container::exec_detached(&store, &exec, announce).map(|()| 0);
         }
-        let warn = &mut |warning: &str| global.log.warn(warning);
-        container::exec(&store, &exec, &Signals::collect()?, warn)
+        container::exec(&store, &exec, &Signals::collect()?, announce)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use minirun::Error;
+use minirun::plan::Plan;
 
 /// How lines of the log look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +62,14 @@ impl Log {
                 let _ = std::io::stderr().write_all(self.line("warning", message).as_bytes());
             }
             (Some(_), _) => self.note("warning", message),
+        }
+    }
+
+    /// What a plan leaves out, and for `--debug` its steps.
+    pub fn announce(&self, plan: &Plan) {
+        plan.warnings.iter().for_each(|warning| self.warn(warning));
+        if self.debug {
+            plan.steps.iter().for_each(|step| self.debug(&step.to_string()));
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use clap::{Args, Parser};
 use minirun::background::{self, Background};
 use minirun::container::{self, Request};
+use minirun::plan::Plan;
 use minirun::{Child, Command, Error, Signals, Stdio};
 
 use super::CarryOut;
@@ -101,13 +102,11 @@ impl CarryOut for Run {
 fn run_bundle(request: &Request, detach: bool, global: &Global) -> Result<u8, Error> {
     global.refuse_systemd()?;
     let store = global.store()?;
+    let announce = &mut |plan: &Plan| global.log.announce(plan);
     if detach {
-        let warnings = container::run_detached(&store, request)?;
-        warnings.iter().for_each(|warning| global.log.warn(warning));
-        return Ok(0);
+        return container::run_detached(&store, request, announce).map(|()| 0);
     }
-    let warn = &mut |warning: &str| global.log.warn(warning);
-    container::run(&store, request, &Signals::collect()?, warn)
+    container::run(&store, request, &Signals::collect()?, announce)
 }
 
 impl Run {

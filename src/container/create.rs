@@ -49,33 +49,30 @@ pub struct Request {
     pub keep: bool,
 }
 
-/// Makes a container whose program waits for [`start`](super::start). Gives warnings: what
+/// Called with the plan before it is carried out: its steps, and the warnings of what had
+/// to be left out.
+pub type Announce<'a> = &'a mut dyn FnMut(&Plan);
+
+/// Makes a container whose program waits for [`start`](super::start). `announce` gets what
 /// was left out of what config.json asks for.
 ///
 /// # Errors
 /// What can't be done, with its path in config.json. Nothing is left then.
-pub fn create(store: &Store, request: &Request) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    let warn = &mut |warning: &str| warnings.push(warning.to_owned());
-    launch(store, request, Lifecycle::Created, warn)?;
-    Ok(warnings)
+pub fn create(store: &Store, request: &Request, announce: Announce<'_>) -> Result<()> {
+    launch(store, request, Lifecycle::Created, announce).map(drop)
 }
 
-/// Makes a container and starts it; it goes on when this process has ended. Gives warnings.
+/// Makes a container and starts it; it goes on when this process has ended.
 ///
 /// # Errors
 /// As [`create`], and when its program can't be executed.
-pub fn run_detached(store: &Store, request: &Request) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    let warn = &mut |warning: &str| warnings.push(warning.to_owned());
-    let launched = launch(store, request, Lifecycle::Detached, warn)?;
-    after_start(&launched.dir, &launched.record)?;
-    Ok(warnings)
+pub fn run_detached(store: &Store, request: &Request, announce: Announce<'_>) -> Result<()> {
+    let launched = launch(store, request, Lifecycle::Detached, announce)?;
+    after_start(&launched.dir, &launched.record)
 }
 
 /// Makes a container, starts it, stands in for it at the caller's terminal until it ends,
-/// and deletes it. Gives its exit status, 128+N when signal N killed it. Warnings come
-/// before it starts.
+/// and deletes it. Gives its exit status, 128+N when signal N killed it.
 ///
 /// # Errors
 /// As [`create`], and when its program can't be executed, or the container not be deleted.
@@ -83,9 +80,9 @@ pub fn run(
     store: &Store,
     request: &Request,
     signals: &Signals,
-    warn: &mut dyn FnMut(&str),
+    announce: Announce<'_>,
 ) -> Result<u8> {
-    let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached, warn)?;
+    let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached, announce)?;
     let started = after_start(&dir, &record);
     // Other verbs may have it while it runs.
     drop(dir);
@@ -118,7 +115,7 @@ fn launch(
     store: &Store,
     request: &Request,
     lifecycle: Lifecycle,
-    warn: &mut dyn FnMut(&str),
+    announce: Announce<'_>,
 ) -> Result<Launched> {
     check_id(&request.id)?;
     let bundle = std::path::absolute(&request.bundle)
@@ -141,7 +138,7 @@ fn launch(
         ..Options::default()
     };
     let plan = Plan::new(&spec, &options, &Host::read()?)?;
-    plan.warnings.iter().for_each(|warning| warn(warning));
+    announce(&plan);
 
     let dir = store.create(&request.id)?;
     let mut record = record(&spec, &plan, request, bundle);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 
-use super::create::{connect, connect_console, write_pid_file};
+use super::create::{Announce, connect, connect_console, write_pid_file};
 use super::lifecycle::not_running;
 use super::process::Present;
 use super::record::Record;
@@ -82,18 +82,14 @@ const ORIGINS: &[(&str, &str)] = &[
 ];
 
 /// Starts a process in a container and stands in for it at the caller's terminal until it
-/// ends. Gives its exit status, 128+N when signal N killed it. `warn` is told what is left out.
+/// ends. Gives its exit status, 128+N when signal N killed it. `announce` gets the plan
+/// before it is carried out.
 ///
 /// # Errors
 /// "container does not exist", "container not running", what can't be done with the field it
 /// came from, and when its program can't be executed.
-pub fn exec(
-    store: &Store,
-    exec: &Exec,
-    signals: &Signals,
-    warn: &mut dyn FnMut(&str),
-) -> Result<u8> {
-    let running = start(store, exec, Lifecycle::Attached, warn)?;
+pub fn exec(store: &Store, exec: &Exec, signals: &Signals, announce: Announce<'_>) -> Result<u8> {
+    let running = start(store, exec, Lifecycle::Attached, announce)?;
     let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
     let console = running.console.as_ref().map(AsFd::as_fd);
     attach::until_end(&running.init, Some(signals), console, &mut deadline)?;
@@ -103,23 +99,19 @@ pub fn exec(
     Ok(exit_code(status) as u8)
 }
 
-/// Starts a process in a container; it goes on when this process has ended. Gives warnings:
-/// what is left out.
+/// Starts a process in a container; it goes on when this process has ended.
 ///
 /// # Errors
 /// As [`exec`].
-pub fn exec_detached(store: &Store, exec: &Exec) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    let warn = &mut |warning: &str| warnings.push(warning.to_owned());
-    start(store, exec, Lifecycle::Detached, warn)?;
-    Ok(warnings)
+pub fn exec_detached(store: &Store, exec: &Exec, announce: Announce<'_>) -> Result<()> {
+    start(store, exec, Lifecycle::Detached, announce).map(drop)
 }
 
 fn start(
     store: &Store,
     exec: &Exec,
     lifecycle: Lifecycle,
-    warn: &mut dyn FnMut(&str),
+    announce: Announce<'_>,
 ) -> Result<Running> {
     let step = || format!("execute in container {}", exec.id);
     let dir = store.find(&exec.id)?;
@@ -166,7 +158,7 @@ fn start(
     let console = connect_console(exec.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd = connect(exec.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let plan = Plan::for_exec(&spec, &joined, &options, &Host::read()?)?;
-    plan.warnings.iter().for_each(|warning| warn(warning));
+    announce(&plan);
     // Whatever failed, when the container has ended under its hands that is why.
     let is_over = || found.has_ended() || is_ending(init.pid);
     let running = launch(&plan, found)

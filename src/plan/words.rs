@@ -153,7 +153,13 @@ impl fmt::Display for Op {
             Op::Rlimit { resource, soft, hard } => {
                 write!(f, "limit {resource:?} to {}:{}", limit(*soft), limit(*hard))
             }
-            Op::CpuAffinity { words, .. } => write!(f, "run on the processors {words}"),
+            Op::CpuAffinity { words, cpus } => {
+                write!(f, "run on the processors {words} (CPU affinity: 0x")?;
+                let mut high_first = cpus.iter().rev().skip_while(|word| **word == 0);
+                write!(f, "{:x}", high_first.next().unwrap_or(&0))?;
+                high_first.try_for_each(|word| write!(f, "{word:016x}"))?;
+                f.write_str(")")
+            }
             Op::Schedule(schedule) => schedule.fmt(f),
             Op::IoPriority { class, priority } => {
                 let class = ["none", "real-time", "best-effort", "idle"][usize::from(class & 3)];
