@@ -52,7 +52,7 @@ impl Place {
 
     fn create(&self, id: &str, script: &str) -> String {
         let bundle = self.bundle(script, |_| {});
-        container::create(&self.store, &self.request(id, &bundle)).unwrap();
+        container::create(&self.store, &self.request(id, &bundle), &mut |_| ()).unwrap();
         self.id(id)
     }
 
@@ -125,7 +125,7 @@ fn a_container_is_created_started_stopped_and_deleted() {
     let bundle = place.bundle("sleep 1000", |_| {});
     let mut request = place.request("one", &bundle);
     request.pid_file = Some(file.clone().into());
-    container::create(&place.store, &request).unwrap();
+    container::create(&place.store, &request, &mut |_| ()).unwrap();
     let id = request.id.as_str();
 
     let state = container::state(&place.store, id).unwrap();
@@ -197,7 +197,8 @@ fn an_id_is_one_containers() {
     let Some(place) = Place::new("twice") else { return };
     let id = place.create("one", "true");
     let bundle = place.dir.path().join("bundle");
-    let error = message(container::create(&place.store, &place.request("one", &bundle)));
+    let error =
+        message(container::create(&place.store, &place.request("one", &bundle), &mut |_| ()));
     assert!(error.contains("container with given ID already exists"), "{error}");
     assert_eq!(place.status(&id), Status::Created, "the first one is untouched");
     container::delete(&place.store, &id, true).unwrap();
@@ -215,7 +216,7 @@ fn a_failed_create_leaves_nothing() {
     for change in changes {
         let bundle = place.bundle("true", change);
         let request = place.request("one", &bundle);
-        message(container::create(&place.store, &request));
+        message(container::create(&place.store, &request, &mut |_| ()));
         place.assert_gone(&request.id);
     }
 }
@@ -233,7 +234,7 @@ fn a_program_that_is_none_is_told_by_start() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(place.dir.path().join("text"), mode).unwrap();
     let request = place.request("one", &bundle);
-    container::create(&place.store, &request).unwrap();
+    container::create(&place.store, &request, &mut |_| ()).unwrap();
     let error = message(container::start(&place.store, &request.id));
     assert!(error.contains("exec format error"), "{error}");
     place.wait_for(&request.id, Status::Stopped);
@@ -252,7 +253,7 @@ fn hooks_after_the_start_and_after_the_end_get_the_state() {
         config["hooks"] = json!({ "poststart": hook("started"), "poststop": hook("stopped") });
     });
     let request = place.request("one", &bundle);
-    container::create(&place.store, &request).unwrap();
+    container::create(&place.store, &request, &mut |_| ()).unwrap();
     let pid = container::state(&place.store, &request.id).unwrap().pid;
     assert!(!place.dir.path().join("started").exists());
     container::start(&place.store, &request.id).unwrap();
@@ -273,7 +274,7 @@ fn a_failed_poststart_hook_ends_the_container_and_a_failed_poststop_hook_is_told
         config["hooks"] = json!({ "poststart": fails, "poststop": fails });
     });
     let request = place.request("one", &bundle);
-    container::create(&place.store, &request).unwrap();
+    container::create(&place.store, &request, &mut |_| ()).unwrap();
     let error = message(container::start(&place.store, &request.id));
     assert!(error.contains("hooks.poststart[0]"), "{error}");
     assert_eq!(place.status(&request.id), Status::Stopped);
@@ -344,7 +345,7 @@ fn a_detached_container_goes_on() {
     let Some(place) = Place::new("detached") else { return };
     let bundle = place.bundle("sleep 1000", |_| {});
     let request = place.request("one", &bundle);
-    container::run_detached(&place.store, &request).unwrap();
+    container::run_detached(&place.store, &request, &mut |_| ()).unwrap();
     assert_eq!(place.status(&request.id), Status::Running);
     container::kill(&place.store, &request.id, SIGKILL, true).unwrap();
     place.wait_for(&request.id, Status::Stopped);
@@ -424,7 +425,7 @@ fn without_a_pid_namespace_every_process_is_killed() {
     });
     for force in [true, false] {
         let request = place.request("one", &bundle);
-        container::create(&place.store, &request).unwrap();
+        container::create(&place.store, &request, &mut |_| ()).unwrap();
         container::start(&place.store, &request.id).unwrap();
         place.wait_for(&request.id, Status::Stopped);
         assert_eq!(container::ps(&place.store, &request.id).unwrap().len(), 1);
@@ -442,9 +443,9 @@ fn a_cgroup_of_somebody_else_stays() {
     let path = format!("/{}", place.id("cgroup"));
     let bundle = place.bundle("sleep 1000", |config| config["linux"]["cgroupsPath"] = json!(path));
     let (first, second) = (place.request("one", &bundle), place.request("two", &bundle));
-    container::create(&place.store, &first).unwrap();
+    container::create(&place.store, &first, &mut |_| ()).unwrap();
     container::start(&place.store, &first.id).unwrap();
-    let error = message(container::create(&place.store, &second));
+    let error = message(container::create(&place.store, &second, &mut |_| ()));
     assert!(error.contains("linux.cgroupsPath"), "{error}");
     assert_eq!(place.status(&first.id), Status::Running);
     assert!(!cgroups(Path::new("/sys/fs/cgroup"), &path, 2).is_empty());
@@ -483,7 +484,7 @@ fn memory_that_runs_out_is_told() {
         config["linux"]["resources"] = json!({ "memory": { "limit": 20 << 20 } });
     });
     let request = place.request("one", &bundle);
-    container::create(&place.store, &request).unwrap();
+    container::create(&place.store, &request, &mut |_| ()).unwrap();
     let (mut started, mut told) = (false, false);
     container::events(&place.store, &request.id, Duration::from_millis(10), |event| {
         match event["type"].as_str() {

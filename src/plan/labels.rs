@@ -49,26 +49,28 @@ pub(super) fn on_exec(steps: &mut Steps, side: Side, process: &Process, host: &H
     let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
     if let Some(profile) = given(process.apparmor_profile()) {
         let path = "process.apparmorProfile";
-        if !host.apparmor {
-            let reason = "AppArmor is not enabled on this host";
-            let error = steps.error(path, "apply the AppArmor profile", reason);
-            return Err(error.hint("leave the field out, or boot with apparmor=1"));
-        }
         let profile = steps.c_string(path, profile)?;
-        steps.push(side, Op::AppArmor { profile }, path, &[]);
+        if host.apparmor {
+            steps.push(side, Op::AppArmor { profile }, path, &[]);
+        } else {
+            steps.warn(path, "AppArmor is not enabled on this host, nothing confines the process");
+        }
     }
     if let Some(label) = given(process.selinux_label()) {
         let path = "process.selinuxLabel";
-        if !host.selinux {
-            let reason = "SELinux is not enabled on this host, or has no policy";
-            let error = steps.error(path, "apply the SELinux label", reason);
-            return Err(error.hint("leave the field out"));
-        }
         let label = steps.c_string(path, label)?;
-        steps.push(side, Op::SelinuxLabel { label }, path, &[]);
+        if host.selinux {
+            steps.push(side, Op::SelinuxLabel { label }, path, &[]);
+        } else {
+            steps.warn(path, NO_SELINUX);
+        }
     }
     Ok(())
 }
+
+/// Labels mean nothing then; that a container goes without is said, and no reason to fail.
+pub(super) const NO_SELINUX: &str =
+    "SELinux is not enabled on this host or has no policy, the label is left out";
 
 #[cfg(test)]
 mod tests {
@@ -87,9 +89,10 @@ mod tests {
             let plan = plan_of_json_on(&["process", field], json!("x"), &host).unwrap();
             let text = plan.to_string();
             assert!(text.find(words).unwrap() < text.find("pivot_root").unwrap(), "{text}");
-            let error = plan_of_json(&["process", field], json!("x")).unwrap_err();
-            assert_eq!(error.place(), Some(format!("process.{field}").as_str()));
-            assert!(plan_of_json(&["process", field], json!("")).is_ok(), "empty is none");
+            let without = plan_of_json(&["process", field], json!("x")).unwrap();
+            assert!(without.warnings[0].starts_with(&format!("process.{field}: ")), "{without}");
+            let empty = plan_of_json(&["process", field], json!("")).unwrap();
+            assert!(empty.warnings.is_empty(), "empty is none");
         }
     }
 

@@ -247,7 +247,7 @@ impl<'a> Steps<'a> {
         Steps { list: Vec::with_capacity(96), warnings: Vec::new(), origins }
     }
 
-    fn warn(&mut self, path: &str, reason: String) {
+    fn warn(&mut self, path: &str, reason: impl std::fmt::Display) {
         self.warnings.push(format!("{}: {reason}", self.place(path)));
     }
 

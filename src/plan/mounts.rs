@@ -48,7 +48,7 @@ pub(super) fn tree(steps: &mut Steps, given: &Given) -> Result<()> {
     if !layout.has(CloneFlags::CLONE_NEWNS) {
         return Ok(());
     }
-    check_label(steps, spec, host)?;
+    check_label(steps, spec, host);
     let dev = Dev::of(spec);
     let mounts = spec.mounts().iter().flatten();
     for (index, mount) in mounts.enumerate() {
@@ -186,7 +186,7 @@ fn one_mount(
         fstype: steps.c_string(place, fstype)?,
         // What is made in it first needs it writable; `readonly` follows.
         flags: options.flags - late_flags(fstype, &options),
-        data: steps.c_string(place, labelled(given.spec, fstype, &options.data))?,
+        data: steps.c_string(place, labelled(given, fstype, &options.data))?,
         settings: beyond_flags(&options),
         takes_over: takes_over(fstype, &options),
     };
@@ -203,13 +203,10 @@ fn beyond_flags(options: &MountOptions) -> Settings {
 }
 
 /// `linux.mountLabel` is for hosts where something looks at it.
-fn check_label(steps: &Steps, spec: &Spec, host: &Host) -> Result<()> {
-    if host.selinux || label(spec).is_none() {
-        return Ok(());
+fn check_label(steps: &mut Steps, spec: &Spec, host: &Host) {
+    if !host.selinux && label(spec).is_some() {
+        steps.warn("linux.mountLabel", labels::NO_SELINUX);
     }
-    let reason = "SELinux is not enabled on this host, or has no policy";
-    let error = steps.error("linux.mountLabel", "label the mounts", reason);
-    Err(error.hint("leave the field out"))
 }
 
 fn label(spec: &Spec) -> Option<&str> {
@@ -218,9 +215,9 @@ fn label(spec: &Spec) -> Option<&str> {
 }
 
 /// The kernel's own filesystems have labels of their own.
-fn labelled(spec: &Spec, fstype: &str, data: &str) -> String {
+fn labelled(given: &Given<'_>, fstype: &str, data: &str) -> String {
     let own = matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2");
-    match label(spec).filter(|_| !own && !data.contains("context=")) {
+    match label(given.spec).filter(|_| given.host.selinux && !own && !data.contains("context=")) {
         None => data.to_owned(),
         // In quotes, since the categories of a label have commas between them.
         Some(label) if data.is_empty() => format!("context=\"{label}\""),

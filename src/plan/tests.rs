@@ -423,7 +423,7 @@ fn a_field_that_is_not_carried_out_is_refused_by_its_path() {
     assert!(plan_of_json(&["annotations"], json!({ "any": "thing" })).is_ok());
     let rows = [
         ("linux.seccomp.defaultAction", json!("SCMP_ACT_NOTIFY")),
-        ("linux.mountLabel", json!("x")),
+        ("vm", json!({ "kernel": { "path": "/k" } })),
     ];
     for (path, value) in rows {
         let keys: Vec<&str> = path.split('.').collect();
