@@ -299,7 +299,7 @@ fn hooks_end_with_the_first_that_fails() {
         });
     });
     let request = place.request("one", &bundle);
-    container::create(&place.store, &request).unwrap();
+    container::create(&place.store, &request, &mut |_| ()).unwrap();
     let error = message(container::start(&place.store, &request.id));
     assert!(error.contains("hooks.startContainer[0]"), "{error}");
     place.wait_for(&request.id, Status::Stopped);

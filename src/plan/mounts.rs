@@ -11,7 +11,7 @@ use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
 use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver};
-use super::{Options, Steps, cgroup_mounts, devices, trees};
+use super::{Options, Steps, cgroup_mounts, devices, labels, trees};
 use crate::error::Result;
 use crate::host::Host;
 
