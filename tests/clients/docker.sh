@@ -124,7 +124,7 @@ prints "restart policy always: comes back after a kill" '^running' bash -c 'stay
 await "healthcheck" '^healthy' bash -c 'docker inspect well >/dev/null 2>&1 || docker run -d --name well --health-cmd "test -d /tmp" --health-interval 0.5s $IMAGE sleep 20 >/dev/null; inspect well "{{.State.Health.Status}}"'
 prints "events" 'create.*start.*die' bash -c 'docker events --since 1h --until 0s --filter container=deaf --format "{{.Action}}" | tr "\n" " "'
 prints "commit" '' bash -c 'docker commit deaf committed && docker run --rm committed true'
-prints "--rm leaves no container" '' bash -c 'once --name passing -- true; ! docker inspect passing >/dev/null 2>&1'
+prints "--rm leaves no container" '' bash -c 'once --name passing -- true && ! docker inspect passing >/dev/null 2>&1'
 prints "ten at once" '^10$' bash -c 'for i in 0 1 2 3 4 5 6 7 8 9; do once -- echo hi & done | grep -c hi'
 prints "rm -f of all" '' bash -c 'docker rm -f $(docker ps -aq)'
 
