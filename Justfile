@@ -27,6 +27,10 @@ test: rootfs
 examples: rootfs
     .ci/examples
 
+# podman, containerd and Docker on minirun, as root
+clients: build rootfs
+    tests/clients/run target/{{target}}/release/minirun
+
 # pair minirun with bubblewrap, crun, runc and the floor
 bench: rootfs
     cargo bench
