@@ -221,7 +221,7 @@ fn no_step_of_the_file_system_allocates() {
     };
     for no_pivot in [false, true] {
         let request = minirun::container::Request { no_pivot, ..request.clone() };
-        minirun::container::create(&store, &request).unwrap();
+        minirun::container::create(&store, &request, &mut |_| ()).unwrap();
         minirun::container::delete(&store, &request.id, true).unwrap();
     }
 }
