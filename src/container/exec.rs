@@ -248,23 +248,14 @@ impl Exec {
         process
     }
 
-    /// Not inheritable ones, and ambient ones only where the container has the former
-    /// (CVE-2022-29162).
+    /// What is added is neither inheritable nor ambient (CVE-2022-29162).
     fn more(&self, mut sets: LinuxCapabilities) -> LinuxCapabilities {
         let with = |set: &Option<std::collections::HashSet<Capability>>| {
             Some(set.iter().flatten().chain(&self.capabilities).copied().collect())
         };
-        let has_inheritable = sets.inheritable().as_ref().is_some_and(|set| !set.is_empty());
-        let (bounding, effective, permitted, ambient) = (
-            with(sets.bounding()),
-            with(sets.effective()),
-            with(sets.permitted()),
-            with(sets.ambient()),
-        );
+        let (bounding, effective, permitted) =
+            (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
-        if has_inheritable {
-            sets.set_ambient(ambient);
-        }
         sets
     }
 
