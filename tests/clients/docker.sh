@@ -34,6 +34,14 @@ stays() { # NAME OPTIONS…
 }
 inspect() { docker inspect --format "$2" "$1"; }
 status_of() { inspect "$1" '{{.State.Status}} {{.State.ExitCode}}'; }
+# As prints, where root has what Docker gives to a privileged process.
+privileged() {
+    if all_capabilities; then
+        prints "$@"
+    else
+        skip "$1" "Docker asks for capabilities that root doesn't have here"
+    fi
+}
 proc_status() { once "${@:2}" -- grep "^$1:" /proc/self/status; }
 export -f once stays inspect status_of proc_status
 
@@ -91,7 +99,7 @@ export -f exec_stdin
 prints "exec -i passes stdin" '^through$' exec_stdin
 prints "exec -d" '' docker exec -d one sh -c 'echo done >/tmp/detached'
 await "exec -d has run" '^done$' docker exec one cat /tmp/detached
-! all_capabilities || prints "exec --privileged" 'CapEff:[[:space:]]000001ff' docker exec --privileged one grep CapEff /proc/self/status
+privileged "exec --privileged" 'CapEff:[[:space:]]000001ff' docker exec --privileged one grep CapEff /proc/self/status
 prints "cp" 'default-runtime' bash -c 'docker cp -q $PLACE/docker/daemon.json one:/tmp/c 2>/dev/null || docker cp $PLACE/docker/daemon.json one:/tmp/c; docker exec one cat /tmp/c'
 prints "diff" 'A /tmp/c' docker diff one
 prints "pause" '' docker pause one
@@ -147,12 +155,8 @@ cat >"$PLACE/nomkdir.json" <<'END'
 {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}
 END
 expect "a seccomp profile of one's own" 1 'No space left' once --security-opt "seccomp=$PLACE/nomkdir.json" -- mkdir /x
-if all_capabilities; then
-    prints "--privileged" 'CapEff:[[:space:]]000001ff' proc_status CapEff --privileged
-else
-    skip "--privileged" "Docker asks for capabilities that root doesn't have here"
-fi
-! all_capabilities || prints "--privileged: /sys is writable" 'rw' once --privileged -- grep ' /sys sysfs rw' /proc/mounts
+privileged "--privileged" 'CapEff:[[:space:]]000001ff' proc_status CapEff --privileged
+privileged "--privileged: /sys is writable" 'rw' once --privileged -- grep ' /sys sysfs rw' /proc/mounts
 
 # Namespaces
 prints "--pid host" '^inside' once --pid host -- sh -c "tr '\0' ' ' </proc/1/cmdline | sed 's/.*inside.*/inside/'"
