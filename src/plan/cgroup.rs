@@ -115,7 +115,11 @@ impl Cgroup {
         let path = path.filter(|path| !path.as_os_str().is_empty());
         let path = path.map(|path| Location::parse(path, steps)).transpose()?;
         let place = if path.is_some() { PATH } else { "linux.resources" };
-        let path = path.unwrap_or_else(|| Location::Below(format!("/minirun-{}", options.name)));
+        let path = path.unwrap_or_else(|| {
+            // Those who look after a bundle's container expect its id, as runc has it.
+            let kind = if options.oci { "" } else { "minirun-" };
+            Location::Below(format!("/{kind}{}", options.name))
+        });
 
         let mut dirs = all_dirs(&path, host);
         let mut settings = Settings::of_new(&dirs, steps, host.is_real_root());

@@ -17,9 +17,9 @@ pub fn rows() -> Vec<Row> {
     };
     vec![
         ("/linux", json!(true), "linux"),
-        ("/linux", gone(), "linux.namespaces"),
-        ("/linux/namespaces", gone(), "linux.namespaces"),
-        ("/linux/namespaces", json!([]), "linux.namespaces"),
+        ("/linux", gone(), "hostname"),
+        ("/linux/namespaces", gone(), "linux.maskedPaths"),
+        ("/linux/namespaces", json!([]), "linux.maskedPaths"),
         ("/linux/namespaces", json!("pid"), "linux.namespaces"),
         ("/linux/namespaces", json!(["pid", "mount"]), "linux.namespaces[0]"),
         ("/linux/namespaces/0", json!({}), "linux.namespaces[0]"),

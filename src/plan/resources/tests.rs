@@ -348,7 +348,7 @@ fn the_path_is_below_the_root_of_every_hierarchy() {
     assert!(v1.contains(&("memory".into(), "/sys/fs/cgroup/memory/pod/c".into())));
     assert!(v1.contains(&("name=systemd".into(), "/sys/fs/cgroup/systemd/pod/c".into())));
     assert!(v1.contains(&(String::new(), "/sys/fs/cgroup/unified/pod/c".into())));
-    for (path, dir) in [("/pod/c", "pod/c"), ("pod/c", "pod/c"), ("", "minirun-box")] {
+    for (path, dir) in [("/pod/c", "pod/c"), ("pod/c", "pod/c"), ("", "box")] {
         let v2 = dirs(path, &on_v2()).unwrap();
         assert_eq!(v2, [(String::new(), format!("/sys/fs/cgroup/{dir}").into())]);
     }
