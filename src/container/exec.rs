@@ -13,9 +13,8 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 
 use super::create::{Announce, connect, connect_console, write_pid_file};
 use super::lifecycle::not_running;
-use super::process::Present;
 use super::record::Record;
-use super::status::{Look, Status};
+use super::status::{Look, Status, state_of};
 use super::store::Store;
 use crate::attach::{self, Deadline, Signals};
 use crate::error::{Error, Result};
@@ -161,7 +160,11 @@ fn start(
     announce(&plan);
     // Whatever failed, when the container has ended under its hands that is why.
     let is_over = || found.has_ended() || is_ending(init.pid);
-    let running = launch(&plan, found)
+    let state = state_of(&dir, record.clone(), look.status);
+    let render = |_: i32, _: &str| serde_json::to_string(&state).unwrap_or_default();
+    let caller =
+        Caller { process: Some(found.pidfd.as_fd()), state: Some(&render), ..Caller::default() };
+    let running = launch::launch(&plan, caller)
         .map_err(|error| if is_over() { not_running(step()) } else { error })?;
     let done = || -> Result<()> {
         if let (Some(socket), Some(master)) = (&console, &running.console) {
@@ -185,11 +188,6 @@ fn start(
         let _ = sys::process::wait4(running.init.pid, true);
     })?;
     Ok(running)
-}
-
-fn launch(plan: &Plan, container: &Present) -> Result<Running> {
-    let caller = Caller { process: Some(container.pidfd.as_fd()), ..Caller::default() };
-    launch::launch(plan, caller)
 }
 
 impl Exec {

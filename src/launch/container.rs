@@ -16,8 +16,8 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 use super::home::Home;
 use super::journal::Journal;
 use super::{
-    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, labels, masks,
-    mounts, pty, root, sysctl,
+    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, labels, listener,
+    masks, mounts, pty, root, sysctl,
 };
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
@@ -187,8 +187,11 @@ impl<'a> Container<'a> {
             Op::KeepCapabilities => sys::identity::keep_capabilities(),
             Op::SetGroups { gids } => sys::identity::setgroups(gids),
             Op::SetGid { gid } => sys::identity::setresgid(*gid),
-            Op::Seccomp { filter } => {
+            Op::Seccomp { filter, listener: None } => {
                 sys::seccomp::set_filter(filter.program.instructions(), filter.flags)
+            }
+            Op::Seccomp { filter, listener: Some(_) } => {
+                listener::install(filter, self.journal, self.sync)
             }
             Op::SetUid { uid } => sys::identity::setresuid(*uid),
             Op::SetCapabilities { sets } => {

@@ -184,6 +184,9 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Seccomp { .. }, Errno::EACCES) => {
             "without process.noNewPrivileges only a process with CAP_SYS_ADMIN may do that"
         }
+        (Op::Seccomp { listener: Some(_), .. }, Errno::EBUSY) => {
+            "minirun itself is under a filter with a listener, and the kernel allows one only"
+        }
         (Op::SetUid { .. } | Op::SetGid { .. }, Errno::EINVAL) => {
             "the user namespace doesn't map this id; subordinate ids (subuid(5)) give it more"
         }

@@ -21,7 +21,8 @@ const REAPED: usize = 3;
 const FOUND: usize = 4;
 const CLONED: usize = 5;
 const HOOK: usize = 6;
-const STEPS: usize = 7;
+const LISTENER: usize = 7;
+const STEPS: usize = 8;
 const WORDS_PER_STEP: usize = 3;
 
 /// Set in a word that would be ambiguous as 0.
@@ -123,6 +124,16 @@ impl Journal {
     pub(super) fn hook_status(&self) -> Option<i32> {
         let word = self.load(HOOK);
         (word & PRESENT != 0).then_some(word as u32 as i32)
+    }
+
+    /// Says how far the listener of a seccomp filter has come, in words of `listener.rs`.
+    pub(super) fn set_listener(&self, word: u64) {
+        self.store(LISTENER, word);
+    }
+
+    /// What [`set_listener`](Self::set_listener) said last; 0 at first.
+    pub(super) fn listener(&self) -> u64 {
+        self.load(LISTENER)
     }
 
     /// Init saw the target end, with this raw wait status.

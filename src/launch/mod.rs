@@ -22,6 +22,7 @@ mod inside;
 mod intermediate;
 mod journal;
 mod labels;
+mod listener;
 mod masks;
 mod mount_hint;
 mod mounts;
@@ -52,6 +53,8 @@ const GO: u8 = b'g';
 const DONE: u8 = b'd';
 /// Here is the master of the pty.
 const CONSOLE: u8 = b'c';
+/// Here is the listener of the seccomp filter.
+const LISTENER: u8 = b'l';
 /// All is ready but the target, which waits for `start`.
 const HANDED_OVER: u8 = b'h';
 

@@ -16,8 +16,8 @@ use nix::unistd::Pid;
 
 use super::container::Container;
 use super::{
-    CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, Lent, Ready, Running, cgroup,
-    hand_over, hint, hook, id_maps, intermediate, net_devices, trees,
+    CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running,
+    cgroup, hand_over, hint, hook, id_maps, intermediate, listener, net_devices, trees,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -347,12 +347,31 @@ impl<'a> Runtime<'a> {
         match sys::message::receive(self.sync.as_fd()) {
             Err(Errno::ECONNRESET) | Ok(None) => Ok(None),
             Ok(Some((byte, fd))) => {
-                if byte == CONSOLE {
-                    self.console = fd;
+                match (byte, fd) {
+                    (CONSOLE, fd) => self.console = fd,
+                    (LISTENER, Some(fd)) => self.deliver_listener(fd)?,
+                    _ => {}
                 }
                 Ok(Some(byte))
             }
             Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// The container goes on when whoever is to be asked by its filter has the listener.
+    fn deliver_listener(&self, fd: OwnedFd) -> Result<()> {
+        let named = self.plan.steps.iter().find_map(|step| match &step.op {
+            Op::Seccomp { listener, .. } => listener.as_ref(),
+            _ => None,
+        });
+        let (Some(named), Some(init)) = (named, &self.init) else {
+            return Err(Error::said("send a seccomp listener", "the plan has none"));
+        };
+        listener::deliver(named, fd.as_fd(), init.pid.as_raw(), &self.state("creating"))?;
+        match sys::message::send(self.sync.as_fd(), GO, None) {
+            // A process that is gone meanwhile is noticed by whoever waits for it.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(Error::system("go on after the seccomp listener", errno)),
         }
     }
 

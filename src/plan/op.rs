@@ -13,7 +13,7 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::resource::Resource;
 
-use crate::seccomp::Filter;
+use crate::seccomp::{Filter, Listener};
 
 /// One operation. Those of the runtime come first, then the container's, in the
 /// order in which a plan uses them.
@@ -156,8 +156,8 @@ pub enum Op {
     SetGroups { gids: Vec<u32> },
     /// setresgid(2).
     SetGid { gid: u32 },
-    /// Install a filter of system calls (seccomp(2)).
-    Seccomp { filter: Filter },
+    /// Install a filter of system calls (seccomp(2)), and let somebody have its notifications.
+    Seccomp { filter: Filter, listener: Option<Listener> },
     /// setresuid(2).
     SetUid { uid: u32 },
     /// capset(2).

@@ -214,6 +214,7 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
         let candidates = exec.candidates.clone();
         steps.container(Op::FindProgram { candidates }, "process.args[0]");
     }
+    seccomp::with_listener(steps, spec, process)?;
     if options.lifecycle == Lifecycle::Created {
         steps.container(Op::HandOver, "");
     }

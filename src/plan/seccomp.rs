@@ -7,8 +7,13 @@
 //! profile must allow only what execve itself needs: rt_sigaction, rt_sigprocmask, execve.
 //! (Other runtimes have the same two places and need more.)
 //!
-//! Whoever lists the steps of a process calls [`while_privileged`] before the uid changes
-//! and [`at_last`] before execve; one of the two does it.
+//! A filter that notifies is in force before the hand-over in any case: what sends its
+//! listener is `create`, and nobody is there any more who could when `start` comes. From
+//! then on the listener is asked about the steps as about the program, and wait4 must not
+//! kill: `launch/listener.rs` says what for.
+//!
+//! Whoever lists the steps of a process calls [`while_privileged`] before the uid changes,
+//! [`with_listener`] before the hand-over and [`at_last`] before execve; one of them does it.
 
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 
@@ -25,9 +30,17 @@ pub(super) fn while_privileged(steps: &mut Steps, spec: &Spec, process: &Process
     }
 }
 
+/// Installs a filter that notifies, of a process that has given up gaining privileges.
+pub(super) fn with_listener(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
+    match profile(spec).filter(|profile| seccomp::listener(profile).is_some()) {
+        Some(profile) if gives_up_privileges(process) => install(steps, profile),
+        _ => Ok(()),
+    }
+}
+
 /// Installs the filter of a process that has given up gaining privileges.
 pub(super) fn at_last(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
-    match profile(spec) {
+    match profile(spec).filter(|profile| seccomp::listener(profile).is_none()) {
         Some(profile) if gives_up_privileges(process) => install(steps, profile),
         _ => Ok(()),
     }
@@ -46,7 +59,8 @@ fn install(steps: &mut Steps, profile: &LinuxSeccomp) -> Result<()> {
         steps.error(&refusal.path, "make a seccomp filter", refusal.reason)
     };
     let filter = seccomp::compile(profile, Machine::NATIVE).map_err(refused)?;
-    steps.container(Op::Seccomp { filter }, "linux.seccomp");
+    let listener = seccomp::listener(profile);
+    steps.container(Op::Seccomp { filter, listener }, "linux.seccomp");
     Ok(())
 }
 
@@ -58,6 +72,15 @@ mod tests {
     use crate::plan::{Lifecycle, Options, Plan};
 
     fn plan(uid: u32, no_new_privileges: Option<bool>, lifecycle: Lifecycle) -> Plan {
+        plan_for("SCMP_ACT_ALLOW", uid, no_new_privileges, lifecycle)
+    }
+
+    fn plan_for(
+        action: &str,
+        uid: u32,
+        no_new_privileges: Option<bool>,
+        lifecycle: Lifecycle,
+    ) -> Plan {
         let spec = json!({
             "ociVersion": "1.3.0",
             "root": { "path": "/r" },
@@ -71,7 +94,8 @@ mod tests {
                 "namespaces": [{ "type": "pid" }, { "type": "mount" }],
                 "seccomp": {
                     "defaultAction": "SCMP_ACT_ERRNO",
-                    "syscalls": [{ "names": ["execve"], "action": "SCMP_ACT_ALLOW" }],
+                    "listenerPath": "/run/agent",
+                    "syscalls": [{ "names": ["execve"], "action": action }],
                 },
             },
         });
@@ -100,6 +124,21 @@ mod tests {
                 let count = plan.steps.iter().filter(|step| step.op.kind() == "seccomp").count();
                 assert_eq!(count, 1);
             }
+        }
+    }
+
+    #[test]
+    fn a_filter_that_notifies_comes_before_the_hand_over() {
+        for no_new_privileges in [false, true] {
+            let lifecycle = Lifecycle::Created;
+            let plan = plan_for("SCMP_ACT_NOTIFY", 7, Some(no_new_privileges), lifecycle);
+            let at = position(&plan, "seccomp").unwrap();
+            let hand_over = position(&plan, "hand_over").unwrap();
+            assert!(at < hand_over, "{plan}");
+            assert_eq!(at + 1 == hand_over, no_new_privileges, "{plan}");
+            assert!(plan.to_string().contains(", listener at /run/agent"), "{plan}");
+            let count = plan.steps.iter().filter(|step| step.op.kind() == "seccomp").count();
+            assert_eq!(count, 1);
         }
     }
 }

@@ -174,7 +174,13 @@ impl fmt::Display for Op {
             Op::KeepCapabilities => f.write_str("keep capabilities over the change of uid"),
             Op::SetGroups { gids } => write!(f, "set supplementary groups {gids:?}"),
             Op::SetGid { gid } => write!(f, "set gid {gid}"),
-            Op::Seccomp { filter } => write!(f, "install seccomp filter: {filter}"),
+            Op::Seccomp { filter, listener } => {
+                write!(f, "install seccomp filter: {filter}")?;
+                match listener {
+                    Some(listener) => write!(f, ", listener at {}", listener.path.display()),
+                    None => Ok(()),
+                }
+            }
             Op::SetUid { uid } => write!(f, "set uid {uid}"),
             Op::SetCapabilities { sets } => {
                 let [effective, permitted, inheritable] =
@@ -301,6 +307,9 @@ impl Op {
             Op::LimitBounding { .. } => "no program can ever get the other capabilities back",
             Op::KeepCapabilities => "the next step would clear them",
             Op::SetGroups { .. } => "the caller's groups give no rights inside",
+            Op::Seccomp { listener: Some(_), .. } => {
+                "the kernel asks a process of the engine's about some system calls"
+            }
             Op::Seccomp { .. } => {
                 "the kernel refuses the system calls that the target shouldn't need"
             }

@@ -24,6 +24,7 @@ mod profile;
 mod tables;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 
@@ -43,6 +44,22 @@ pub struct Filter {
     pub(crate) restricted: usize,
     /// `SECCOMP_RET_*` for what the profile doesn't name.
     pub(crate) default: u32,
+}
+
+/// Who decides about the system calls that a profile leaves to be notified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The socket that gets the descriptor of the notifications.
+    pub path: PathBuf,
+    /// What goes with it, of the profile's own.
+    pub metadata: Option<String>,
+}
+
+/// The listener of a profile that notifies; others ignore its path (runtime-spec, "Seccomp").
+pub(crate) fn listener(profile: &LinuxSeccomp) -> Option<Listener> {
+    profile::notifying(profile)?;
+    let path = profile.listener_path().clone()?;
+    Some(Listener { path, metadata: profile.listener_metadata().clone() })
 }
 
 /// What can't be carried out of a profile.
@@ -78,17 +95,21 @@ pub(crate) fn compile(profile: &LinuxSeccomp, machine: Option<Machine>) -> Resul
 /// Without any the speculation mitigation stays off, as with other runtimes. A container's
 /// process has one thread, so TSYNC has nothing to do; and without notifications nobody
 /// waits for their answer, which is all that WAIT_KILLABLE_RECV is about (the kernel would
-/// refuse it).
+/// refuse it then).
 fn flags(profile: &LinuxSeccomp) -> u64 {
     let Some(flags) = profile.flags() else {
         return libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     };
+    let notifies = profile::notifying(profile).is_some();
     flags.iter().fold(0, |flags, flag| {
         flags
             | match flag {
                 LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
                 LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => {
                     libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW
+                }
+                LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if notifies => {
+                    libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
                 }
                 LinuxSeccompFilterFlag::SeccompFilterFlagTsync
                 | LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,

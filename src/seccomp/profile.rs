@@ -63,12 +63,16 @@ pub(super) fn read(profile: &LinuxSeccomp) -> Result<Profile<'_>, Refusal> {
     let default = action(
         profile.default_action(),
         profile.default_errno_ret(),
-        ("linux.seccomp.defaultAction", "linux.seccomp.defaultErrnoRet"),
+        "linux.seccomp.defaultErrnoRet",
     )?;
     let has_listener = profile.listener_path().as_ref().is_some_and(|path| path.as_os_str() != "");
     if profile.listener_metadata().as_ref().is_some_and(|data| !data.is_empty()) && !has_listener {
         let reason = "it has no meaning without a listenerPath";
         return Err(Refusal::new("linux.seccomp.listenerMetadata", reason));
+    }
+    if !has_listener && let Some(path) = notifying(profile) {
+        let reason = format!("a listener must be named, since {path} is SCMP_ACT_NOTIFY");
+        return Err(Refusal::new("linux.seccomp.listenerPath", reason));
     }
     let architectures = profile.architectures().iter().flatten();
     let abis = architectures.copied().filter_map(Abi::of).collect();
@@ -76,6 +80,17 @@ pub(super) fn read(profile: &LinuxSeccomp) -> Result<Profile<'_>, Refusal> {
     let rules = syscalls.map(|(index, syscall)| rule(index, syscall)).collect::<Result<_, _>>()?;
     let enosys = !permits(default) && default != errno(libc::ENOSYS as u32);
     Ok(Profile { default, enosys, abis, rules })
+}
+
+/// The path of the first action that asks a listener.
+pub(super) fn notifying(profile: &LinuxSeccomp) -> Option<String> {
+    let is_notify = |action| action == LinuxSeccompAction::ScmpActNotify;
+    if is_notify(profile.default_action()) {
+        return Some("defaultAction".to_owned());
+    }
+    let mut rules = profile.syscalls().iter().flatten();
+    let index = rules.position(|rule| is_notify(rule.action()))?;
+    Some(format!("syscalls[{index}].action"))
 }
 
 fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
@@ -87,8 +102,7 @@ fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
         let reason = "no system call has an empty name";
         return Err(Refusal::new(path(&format!("names[{at}]")), reason));
     }
-    let paths = (path("action"), path("errnoRet"));
-    let action = action(syscall.action(), syscall.errno_ret(), (&paths.0, &paths.1))?;
+    let action = action(syscall.action(), syscall.errno_ret(), &path("errnoRet"))?;
     let args = syscall.args().iter().flatten().enumerate();
     let conditions = args.map(|(number, arg)| condition(&path(&format!("args[{number}]")), arg));
     let mut conditions = conditions.collect::<Result<Vec<_>, _>>()?;
@@ -127,12 +141,8 @@ fn condition(path: &str, arg: &LinuxSeccompArg) -> Result<Condition, Refusal> {
     Ok(Condition { index, comparison, mask, value })
 }
 
-/// The value that a filter ends with; `paths` are those of the action and of its errno.
-fn action(
-    action: LinuxSeccompAction,
-    errno_ret: Option<u32>,
-    paths: (&str, &str),
-) -> Result<u32, Refusal> {
+/// The value that a filter ends with; `path` is that of its errno.
+fn action(action: LinuxSeccompAction, errno_ret: Option<u32>, path: &str) -> Result<u32, Refusal> {
     let (value, greatest) = match action {
         LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
             (libc::SECCOMP_RET_KILL_THREAD, 0)
@@ -143,17 +153,14 @@ fn action(
         LinuxSeccompAction::ScmpActAllow => (libc::SECCOMP_RET_ALLOW, 0),
         LinuxSeccompAction::ScmpActErrno => (libc::SECCOMP_RET_ERRNO, GREATEST_ERRNO),
         LinuxSeccompAction::ScmpActTrace => (libc::SECCOMP_RET_TRACE, libc::SECCOMP_RET_DATA),
-        LinuxSeccompAction::ScmpActNotify => {
-            let reason = "this version of minirun can't hand notifications to a listener";
-            return Err(Refusal::new(paths.0, reason));
-        }
+        LinuxSeccompAction::ScmpActNotify => (libc::SECCOMP_RET_USER_NOTIF, 0),
     };
     match errno_ret {
         None if greatest == 0 => Ok(value),
         None => Ok(value | libc::EPERM as u32),
-        Some(_) if greatest == 0 => Err(Refusal::new(paths.1, format!("{action} gives no errno"))),
+        Some(_) if greatest == 0 => Err(Refusal::new(path, format!("{action} gives no errno"))),
         Some(number) if number > greatest => {
-            Err(Refusal::new(paths.1, format!("{number} is above the greatest, {greatest}")))
+            Err(Refusal::new(path, format!("{number} is above the greatest, {greatest}")))
         }
         Some(number) => Ok(value | number),
     }
@@ -164,11 +171,14 @@ pub(super) fn errno(number: u32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number
 }
 
-/// Whether the system call runs, or a tracer decides so.
+/// Whether the system call runs, or a tracer or a listener decides so.
 pub(super) fn permits(action: u32) -> bool {
     matches!(
         action & libc::SECCOMP_RET_ACTION_FULL,
-        libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG | libc::SECCOMP_RET_TRACE
+        libc::SECCOMP_RET_ALLOW
+            | libc::SECCOMP_RET_LOG
+            | libc::SECCOMP_RET_TRACE
+            | libc::SECCOMP_RET_USER_NOTIF
     )
 }
 
@@ -182,6 +192,7 @@ pub(super) fn action_words(action: u32) -> String {
         libc::SECCOMP_RET_ERRNO => format!("ERRNO({number})"),
         libc::SECCOMP_RET_TRACE => format!("TRACE({number})"),
         libc::SECCOMP_RET_LOG => "LOG".to_owned(),
+        libc::SECCOMP_RET_USER_NOTIF => "NOTIFY".to_owned(),
         libc::SECCOMP_RET_ALLOW => "ALLOW".to_owned(),
         other => format!("{other:#x}"),
     }

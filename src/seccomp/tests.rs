@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::abi::{Abi, Machine, Syscall};
 use super::tables::{MULTIPLEXED, SYSCALLS};
-use super::{Filter, Refusal, compile};
+use super::{Filter, Listener, Refusal, compile};
 
 mod differential;
 mod headers;
@@ -340,11 +340,11 @@ fn what_can_not_be_carried_out_is_refused_by_its_path() {
     ] })
     };
     for (json, path) in [
-        (json!({ "defaultAction": "SCMP_ACT_NOTIFY" }), "defaultAction"),
+        (json!({ "defaultAction": "SCMP_ACT_NOTIFY" }), "listenerPath"),
         (json!({ "defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1 }), "defaultErrnoRet"),
         (json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096 }), "defaultErrnoRet"),
         (json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" }), "listenerMetadata"),
-        (rule(json!({ "names": ["x"], "action": "SCMP_ACT_NOTIFY" })), "syscalls[1].action"),
+        (rule(json!({ "names": ["x"], "action": "SCMP_ACT_NOTIFY" })), "listenerPath"),
         (
             rule(json!({ "names": ["x"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1 })),
             "syscalls[1].errnoRet",
@@ -359,6 +359,29 @@ fn what_can_not_be_carried_out_is_refused_by_its_path() {
     }
     let profile = LinuxSeccomp::default();
     assert_eq!(compile(&profile, None).expect_err("no machine").path, "linux.seccomp");
+}
+
+#[test]
+fn a_listener_is_asked_only_where_an_action_notifies() {
+    let profile = |action: &str| {
+        let json = json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "listenerPath": "/run/agent",
+            "listenerMetadata": "x",
+            "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+            "syscalls": [{ "names": ["mkdir"], "action": action }],
+        });
+        let profile: LinuxSeccomp = serde_json::from_value(json.clone()).expect("a profile");
+        (super::listener(&profile), filter(json))
+    };
+    let (listener, notifying) = profile("SCMP_ACT_NOTIFY");
+    let expected = Listener { path: "/run/agent".into(), metadata: Some("x".into()) };
+    assert_eq!(listener, Some(expected));
+    assert_eq!(says(&notifying, "mkdir", &[]), libc::SECCOMP_RET_USER_NOTIF);
+    assert_eq!(says(&notifying, "read", &[]), EPERM);
+    assert_eq!(notifying.flags, libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    let (listener, other) = profile("SCMP_ACT_ALLOW");
+    assert_eq!((listener, other.flags), (None, 0));
 }
 
 #[test]

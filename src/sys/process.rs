@@ -105,6 +105,25 @@ pub fn fork(exit_signal: Option<Signal>) -> Result<Option<Pid>> {
     raw_clone3(&mut clone_args(exit_signal.map_or(0, |s| s as i32)))
 }
 
+/// As [`fork`] without an exit signal, but both processes have one table of descriptors
+/// (`CLONE_FILES`) until one of them executes a program.
+///
+/// # Errors
+/// As [`fork`].
+pub fn fork_sharing_descriptors() -> Result<Option<Pid>> {
+    let mut args = clone_args(0);
+    args.flags = libc::CLONE_FILES as u64;
+    raw_clone3(&mut args)
+}
+
+/// Takes over a descriptor that another process with the same table of descriptors has
+/// opened and left to this one.
+pub fn adopt(number: RawFd) -> OwnedFd {
+    // SAFETY: the other process has the number only, and nobody else knows it; a number
+    // that isn't open gives EBADF wherever it is used.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
 fn clone_args(exit_signal: i32) -> libc::clone_args {
     // SAFETY: clone_args is plain integers, for which all zeroes is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };

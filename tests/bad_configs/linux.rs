@@ -159,12 +159,12 @@ pub fn rows() -> Vec<Row> {
         (
             "/linux/seccomp",
             json!({ "defaultAction": "SCMP_ACT_NOTIFY" }),
-            "linux.seccomp.defaultAction",
+            "linux.seccomp.listenerPath",
         ),
         (
             "/linux/seccomp",
             json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }] }),
-            "linux.seccomp.syscalls[0]…",
+            "linux.seccomp.listenerPath",
         ),
         (
             "/linux/seccomp",
