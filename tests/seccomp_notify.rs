@@ -189,6 +189,20 @@ fn an_agent_refuses_a_system_call_and_lets_the_next_one_go_on() {
     }
 }
 
+/// runc refuses such a profile, since it sends the listener from under the filter.
+#[test]
+fn even_every_system_call_can_be_notified() {
+    let Some(place) = Place::new("notify-all") else { return };
+    let _states = agent(&place.socket());
+    for no_new_privileges in [false, true] {
+        let mut config = place.config(no_new_privileges, "mkdir /tmp/a; mkdir /tmp/b; echo /tmp/*");
+        config["linux"]["seccomp"]["defaultAction"] = json!("SCMP_ACT_NOTIFY");
+        let bundle = place.write(&config);
+        let output = place.verb(&["run", "--bundle", &bundle, place.id()]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "/tmp/b\n", "{}", said(&output));
+    }
+}
+
 #[test]
 fn create_delivers_the_listener_and_exec_one_of_its_own() {
     let Some(place) = Place::new("notify-verbs") else { return };
