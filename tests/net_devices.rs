@@ -94,7 +94,10 @@ fn a_device_that_cannot_be_had_is_named() {
     assert!(!output.status.success());
     let text = stderr(&output);
     assert!(text.contains("(linux.netDevices.nosuchdevice): ENODEV"), "{text}");
+    let flags = || std::fs::read_to_string("/sys/class/net/lo/flags").expect("lo");
+    let before = flags();
     let output = run("true", json!({ "lo": { "name": "other" } }));
+    assert_eq!(flags(), before, "a device that can't leave is up if it was");
     assert!(stderr(&output).contains("(linux.netDevices.lo): EINVAL"), "{}", said(&output));
     let output = run("true", json!({ pair.0.clone(): { "name": "lo" } }));
     assert!(stderr(&output).contains("EEXIST"), "{}", said(&output));

@@ -44,7 +44,7 @@ pub(super) fn take(pid: Pid, name: &str, inside: &str) -> Result<()> {
     let mut host = Netlink::open()?;
     let mut container = Netlink::open_in(&namespace)?;
 
-    let index = host.index_of(name)?;
+    let (index, was_up) = host.find(name)?;
     let addresses = host.addresses(index)?;
     let there = container.links()?;
     // The kernel would move the device, and only then fail to give it the name.
@@ -60,7 +60,14 @@ pub(super) fn take(pid: Pid, name: &str, inside: &str) -> Result<()> {
     link.attribute(libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
     link.attribute(libc::IFLA_IFNAME, &[inside.as_bytes(), b"\0"].concat());
     link.attribute(IFLA_NEW_IFINDEX, &new_index.to_ne_bytes());
-    host.tell(link)?;
+    if let Err(errno) = host.tell(link) {
+        // It stays the host's, and as it was; what it is refused for is what counts.
+        let _ = host.set_up(index, was_up);
+        for address in &addresses {
+            let _ = host.add(index, address);
+        }
+        return Err(errno);
+    }
 
     for address in &addresses {
         container.add(new_index, address)?;
@@ -94,11 +101,14 @@ impl Netlink {
         std::thread::scope(|scope| scope.spawn(enter).join().unwrap_or(Err(Errno::EAGAIN)))
     }
 
-    fn index_of(&mut self, name: &str) -> Result<i32> {
+    /// The index of a device, and whether it is up.
+    fn find(&mut self, name: &str) -> Result<(i32, bool)> {
         let mut message = Message::of_link(libc::RTM_GETLINK, 0, 0, 0);
         message.attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat());
         let replies = self.ask(message, 0)?;
-        replies.iter().find_map(|(_, body)| integer(body, 4)).ok_or(Errno::ENODEV)
+        let found = replies.iter().find_map(|(_, body)| integer(body, 4).zip(integer(body, 8)));
+        let (index, flags) = found.ok_or(Errno::ENODEV)?;
+        Ok((index, flags & libc::IFF_UP != 0))
     }
 
     /// Index and name of every device.
