@@ -330,14 +330,25 @@ fn a_container_in_the_foreground_gives_its_status_and_is_gone() {
         let bundle = place.bundle(script, |_| {});
         let request = place.request("one", &bundle);
         // PID 1 isn't killed by itself.
-        assert_eq!(container::run(&place.store, &request, &signals, &mut |_| ()).unwrap(), status);
+        let ended = container::run(&place.store, &request, &signals, &mut |_| ()).unwrap();
+        assert_eq!((ended.status, ended.deleted), (status, Ok(())));
         place.assert_gone(&request.id);
     }
     let bundle = place.bundle("exit 3", |_| {});
     let request = Request { keep: true, ..place.request("kept", &bundle) };
-    assert_eq!(container::run(&place.store, &request, &signals, &mut |_| ()).unwrap(), 3);
+    assert_eq!(container::run(&place.store, &request, &signals, &mut |_| ()).unwrap().status, 3);
     assert_eq!(place.status(&request.id), Status::Stopped);
     container::delete(&place.store, &request.id, false).unwrap();
+    // Its status isn't lost when something goes wrong after its end.
+    let bundle = place.bundle("exit 5", |config| {
+        config["hooks"] = json!({ "poststop": [{ "path": "/bin/false" }] });
+    });
+    let request = place.request("hooked", &bundle);
+    let ended = container::run(&place.store, &request, &signals, &mut |_| ()).unwrap();
+    assert_eq!(ended.status, 5);
+    let error = message(ended.deleted);
+    assert!(error.contains("hooks.poststop[0]"), "{error}");
+    place.assert_gone(&request.id);
 }
 
 #[test]
@@ -451,6 +462,54 @@ fn a_cgroup_of_somebody_else_stays() {
     assert!(!cgroups(Path::new("/sys/fs/cgroup"), &path, 2).is_empty());
     container::delete(&place.store, &first.id, true).unwrap();
     place.assert_gone(&first.id);
+}
+
+#[test]
+fn a_cgroup_that_another_container_has_taken_over_stays() {
+    let Some(place) = Place::new("heirs") else { return };
+    let path = format!("/{}", place.id("cgroup"));
+    let bundle = place.bundle("sleep 1000", |config| config["linux"]["cgroupsPath"] = json!(path));
+    let (first, second) = (place.request("one", &bundle), place.request("two", &bundle));
+    container::create(&place.store, &first, &mut |_| ()).unwrap();
+    container::kill(&place.store, &first.id, SIGKILL, false).unwrap();
+    place.wait_for(&first.id, Status::Stopped);
+    container::create(&place.store, &second, &mut |_| ()).unwrap();
+    container::start(&place.store, &second.id).unwrap();
+    let heirs = container::ps(&place.store, &second.id).unwrap();
+    assert!(container::ps(&place.store, &first.id).unwrap().is_empty());
+    container::kill(&place.store, &first.id, SIGKILL, true).unwrap();
+    container::delete(&place.store, &first.id, true).unwrap();
+    assert!(!place.store.root().join(&first.id).exists());
+    assert_eq!(place.status(&second.id), Status::Running);
+    assert_eq!(container::ps(&place.store, &second.id).unwrap(), heirs);
+    container::delete(&place.store, &second.id, true).unwrap();
+    place.assert_gone(&second.id);
+}
+
+#[test]
+fn a_hook_that_hangs_ends_when_its_container_is_deleted_by_force() {
+    let Some(place) = Place::new("hang") else { return };
+    for stage in ["prestart", "createRuntime", "createContainer", "poststart"] {
+        let mark = place.dir.path().join(stage);
+        let script = format!("echo > {}; exec sleep 98761", mark.display());
+        let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+        let bundle = place.bundle("sleep 1000", |config| config["hooks"] = json!({ stage: hook }));
+        let request = place.request("one", &bundle);
+        std::thread::scope(|scope| {
+            let running =
+                scope.spawn(|| container::run_detached(&place.store, &request, &mut |_| ()));
+            let patience = Instant::now() + Duration::from_secs(10);
+            while !mark.exists() {
+                assert!(Instant::now() < patience, "{stage}: the hook doesn't run");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let deleted = container::delete(&place.store, &request.id, true);
+            assert_eq!(deleted, Ok(()), "{stage}");
+            let error = message(running.join().unwrap());
+            assert!(error.contains(&format!("hooks.{stage}[0]")), "{stage}: {error}");
+        });
+        place.assert_gone(&request.id);
+    }
 }
 
 #[test]

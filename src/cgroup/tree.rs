@@ -226,6 +226,17 @@ impl<'a> Tree<'a> {
         matches!((word, state.trim()), (V1_FROZEN, "FROZEN" | "FREEZING") | ("1", "1"))
     }
 
+    /// Whether all processes have left it by then.
+    fn empties_by(&self, deadline: Instant) -> Result<bool> {
+        while !self.pids()?.is_empty() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(true)
+    }
+
     /// Removes its directories unless somebody is in them; waits a little for processes that
     /// are about to end.
     pub(crate) fn remove_if_vacant(&self) {
@@ -246,6 +257,19 @@ impl<'a> Tree<'a> {
     /// The directory that can't be removed, and why; after ten seconds when processes in it
     /// don't end.
     pub(crate) fn remove(&self) -> Result<()> {
+        self.remove_and(Inhabitants::End)
+    }
+
+    /// The same for a cgroup in which nobody is to be killed: while somebody is in it, for
+    /// longer than it takes to leave, all of it stays.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub(crate) fn remove_unless_inhabited(&self) -> Result<()> {
+        self.remove_and(Inhabitants::Stay)
+    }
+
+    fn remove_and(&self, inhabitants: Inhabitants) -> Result<()> {
         let start = Instant::now();
         for dir in self.dirs.iter().rev() {
             // Most often there is nothing below it, and looking costs more than trying.
@@ -262,7 +286,13 @@ impl<'a> Tree<'a> {
                             return Err(failed(&error));
                         }
                         // Processes on their way out, or somebody was quick to make another.
-                        self.kill()?;
+                        match inhabitants {
+                            Inhabitants::End => self.kill()?,
+                            Inhabitants::Stay if !self.empties_by(start + BRIEFLY)? => {
+                                return Ok(());
+                            }
+                            Inhabitants::Stay => {}
+                        }
                         rest = with_children(&dir.path);
                         if rest.len() == 1 {
                             std::thread::sleep(PAUSE);
@@ -274,6 +304,13 @@ impl<'a> Tree<'a> {
         }
         Ok(())
     }
+}
+
+/// What becomes of the processes in a cgroup that is to be removed.
+#[derive(Debug, Clone, Copy)]
+enum Inhabitants {
+    End,
+    Stay,
 }
 
 /// What freezer.state takes and says.

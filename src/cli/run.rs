@@ -106,7 +106,12 @@ fn run_bundle(request: &Request, detach: bool, global: &Global) -> Result<u8, Er
     if detach {
         return container::run_detached(&store, request, announce).map(|()| 0);
     }
-    container::run(&store, request, &Signals::collect()?, announce)
+    let ended = container::run(&store, request, &Signals::collect()?, announce)?;
+    if let Err(error) = ended.deleted {
+        // The status is the command's own even so, as with runc.
+        super::fail_as_oci(global, &error);
+    }
+    Ok(ended.status)
 }
 
 impl Run {

@@ -61,11 +61,12 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
 pub fn ps(store: &Store, id: &str) -> Result<Vec<i32>> {
     let dir = store.find(id)?;
     let record = dir.record()?;
-    if !record.cgroup.is_empty() {
+    let init = Look::at(&dir, &record)?.init.and(record.init);
+    // Who is in its cgroup when its pid namespace has ended is another container's.
+    if !record.cgroup.is_empty() && (init.is_some() || !record.has_own_pid_namespace) {
         return record.tree().pids();
     }
     // Without a cgroup, the members of the first process's pid namespace.
-    let init = Look::at(&dir, &record)?.init.and(record.init);
     Ok(init.map_or_else(Vec::new, |init| match record.has_own_pid_namespace {
         true => namesakes(init.pid),
         false => vec![init.pid],

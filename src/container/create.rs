@@ -49,6 +49,15 @@ pub struct Request {
     pub keep: bool,
 }
 
+/// How a container in the foreground ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status, 128+N when signal N killed it.
+    pub status: u8,
+    /// What stood in the way of deleting it, a poststop hook for example.
+    pub deleted: Result<()>,
+}
+
 /// Called with the plan before it is carried out: its steps, and the warnings of what had
 /// to be left out.
 pub type Announce<'a> = &'a mut dyn FnMut(&Plan);
@@ -72,16 +81,16 @@ pub fn run_detached(store: &Store, request: &Request, announce: Announce<'_>) ->
 }
 
 /// Makes a container, starts it, stands in for it at the caller's terminal until it ends,
-/// and deletes it. Gives its exit status, 128+N when signal N killed it.
+/// and deletes it.
 ///
 /// # Errors
-/// As [`create`], and when its program can't be executed, or the container not be deleted.
+/// As [`create`], and when its program can't be executed.
 pub fn run(
     store: &Store,
     request: &Request,
     signals: &Signals,
     announce: Announce<'_>,
-) -> Result<u8> {
+) -> Result<Ended> {
     let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached, announce)?;
     let started = after_start(&dir, &record);
     // Other verbs may have it while it runs.
@@ -91,18 +100,20 @@ pub fn run(
     let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
     let waited = sys::process::wait4(running.init.pid, true)
         .map_err(|errno| Error::system("wait for the container", errno));
-    if !request.keep {
-        match store.lock(&request.id) {
-            Ok(dir) if dir.record()?.init == record.init => delete_locked(dir, record)?,
-            // Somebody else has deleted it, and perhaps made another one.
-            Ok(_) => {}
-            Err(error) if error == no_such_container(&request.id) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let deleted = if request.keep { Ok(()) } else { delete_ended(store, record) };
     started.and(attached)?;
     let (status, _) = waited?.unwrap_or_default();
-    Ok(exit_code(status) as u8)
+    Ok(Ended { status: exit_code(status) as u8, deleted })
+}
+
+/// Deletes it, unless somebody else has done so, and perhaps made another of its name.
+fn delete_ended(store: &Store, record: Record) -> Result<()> {
+    match store.lock(&record.id) {
+        Ok(dir) if dir.record()?.init == record.init => delete_locked(dir, record),
+        Ok(_) => Ok(()),
+        Err(error) if error == no_such_container(&record.id) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 struct Launched {
@@ -176,8 +187,13 @@ fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan) -> Result<Running> 
         record.init = Some(init);
         dir.save_init(init)
     };
-    let caller =
-        Caller { state: Some(&render), recorder: Some(&mut recorder), ..Caller::default() };
+    let is_cancelled = || dir.is_to_be_deleted();
+    let caller = Caller {
+        state: Some(&render),
+        recorder: Some(&mut recorder),
+        is_cancelled: Some(&is_cancelled),
+        ..Caller::default()
+    };
     launch::launch(plan, caller)
 }
 

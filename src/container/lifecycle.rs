@@ -1,6 +1,6 @@
 //! start, kill, delete: from created to gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
@@ -16,6 +16,8 @@ use crate::plan::op::HookStage;
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A container's state.
 ///
@@ -96,7 +98,9 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let step = || format!("kill container {id}");
     let kills = signal == libc::SIGKILL;
     let shares_pids = kills && !record.has_own_pid_namespace;
-    if (all || shares_pids) && !record.cgroup.is_empty() {
+    // Who is in its cgroup when its pid namespace has ended is another container's.
+    let has_cgroup = !record.cgroup.is_empty() && (init.is_some() || !record.has_own_pid_namespace);
+    if (all || shares_pids) && has_cgroup {
         if !all && init.is_none() && tree.pids()?.is_empty() {
             return Err(not_running(step()));
         }
@@ -158,29 +162,46 @@ pub(super) fn delete_locked(dir: Locked, record: Record) -> Result<()> {
     let stopped = state_of(&dir, record.clone(), Status::Stopped);
     // Gone before its hooks run, as the runtime-spec has it.
     dir.remove()?;
-    run(&record, HookStage::Poststop, &stopped)
+    run(&record, HookStage::Poststop, &stopped, &|| false)
 }
 
 fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
-    if force && let Some(dir) = store.try_lock(id)? {
-        return Ok(dir);
+    if !force {
+        return store.lock(id);
     }
-    if force {
-        // Whoever has it may wait for the container for ever; now the container ends under
-        // their hands. One that was left half-made may have the lock itself.
+    let start = Instant::now();
+    let mut has_asked = false;
+    loop {
+        if let Some(dir) = store.try_lock(id)? {
+            return Ok(dir);
+        }
+        // Whoever has it may wait for the container, or for a hook, for ever; now these end
+        // under their hands. One that was left half-made may have the lock itself.
         let found = store.find(id)?;
+        if !has_asked {
+            has_asked = true;
+            found.ask_to_delete();
+        }
         if let Ok(record) = found.record() {
             end(&record)?;
         }
+        if start.elapsed() > PATIENCE {
+            let reason = "another process changes it and doesn't come to an end";
+            let hint = format!("`fuser {}` says which; end it first", found.path().display());
+            return Err(Error::said(format!("delete container {id}"), reason).hint(hint));
+        }
+        std::thread::sleep(PAUSE);
     }
-    store.lock(id)
 }
 
-/// Whose first process was never noted has nobody in its cgroup who'd stay; somebody there
-/// is another container's, which may be why this one couldn't be made.
+/// The cgroup may have become another container's as well, which had the same
+/// linux.cgroupsPath when this one had ended. With a pid namespace of its own nobody in it is
+/// this one's any more. Neither is somebody in it when the first process was never noted,
+/// which may be why this container couldn't be made.
 fn remove_cgroup(record: &Record) -> Result<()> {
     match record.init {
-        Some(_) => record.tree().remove(),
+        Some(_) if !record.has_own_pid_namespace => record.tree().remove(),
+        Some(_) => record.tree().remove_unless_inhabited(),
         None => {
             record.tree().remove_if_vacant();
             Ok(())
@@ -211,10 +232,15 @@ fn end(record: &Record) -> Result<()> {
 }
 
 fn run_hooks(dir: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {
-    run(record, stage, &state_of(dir, record.clone(), status))
+    run(record, stage, &state_of(dir, record.clone(), status), &|| dir.is_to_be_deleted())
 }
 
-fn run(record: &Record, stage: HookStage, state: &State) -> Result<()> {
+fn run(
+    record: &Record,
+    stage: HookStage,
+    state: &State,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<()> {
     let hooks = match &record.hooks {
         None => return Ok(()),
         Some(hooks) => hooks.clone(),
@@ -225,7 +251,7 @@ fn run(record: &Record, stage: HookStage, state: &State) -> Result<()> {
     let state = serde_json::to_string(state).unwrap_or_default();
     for (hook, place) in plan::hooks_of_stage(&spec, stage)? {
         // The first that fails is the last, as in runc and youki.
-        hook::run(&hook, &state).map_err(|error| error.at(place))?;
+        hook::run(&hook, &state, is_cancelled).map_err(|error| error.at(place))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ mod status;
 mod store;
 
 pub use control::{pause, ps, resume, update};
-pub use create::{Announce, Request, create, run, run_detached};
+pub use create::{Announce, Ended, Request, create, run, run_detached};
 pub use events::{events, stats};
 pub use exec::{Exec, exec, exec_detached};
 pub use lifecycle::{delete, kill, list, start, state};

@@ -13,8 +13,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstat, stat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::record::Record;
@@ -28,6 +28,8 @@ const RECORD: &str = "state.json";
 const INIT: &str = "init";
 /// config.json as it was when the container was created.
 const CONFIG: &str = "config.json";
+/// A file that is there when somebody waits to delete the container by force.
+const DELETING: &str = "deleting";
 /// Where root keeps containers.
 const ROOT: &str = "/run/minirun";
 
@@ -141,12 +143,20 @@ impl Store {
     pub(crate) fn create(&self, id: &str) -> Result<Locked> {
         check_id(id)?;
         let step = format!("create container {id}");
-        let failed = |error: std::io::Error| Error::io(step.as_str(), &error);
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(failed)?;
+        let failed = |dir: &Path, error: std::io::Error| {
+            let made = Error::io(format!("{step}: make directory {}", dir.display()), &error);
+            made.at("--root").hint(match error.kind() {
+                ErrorKind::InvalidFilename => "the names of its directory and cgroup have a limit",
+                _ => "--root names a directory that can be written, or where one can be made",
+            })
+        };
+        let make_root = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
+        make_root.map_err(|error| failed(&self.root, error))?;
+        let path = self.root.join(id);
         loop {
-            match DirBuilder::new().mode(0o711).create(self.root.join(id)) {
+            match DirBuilder::new().mode(0o711).create(&path) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(failed(error));
+                    return Err(failed(&path, error));
                 }
                 _ => {}
             }
@@ -159,6 +169,8 @@ impl Store {
                 let reason = "container with given ID already exists";
                 return Err(Error::said(step, reason));
             }
+            // Meant for the creator that was killed.
+            let _ = unlinkat(&locked.fd, DELETING, UnlinkatFlags::NoRemoveDir);
             return Ok(locked);
         }
     }
@@ -240,6 +252,18 @@ impl StateDir {
         probe.is_ok_and(|fd| {
             matches!(Flock::lock(fd, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
         })
+    }
+
+    /// Tells whoever has the container locked to come to an end.
+    pub(crate) fn ask_to_delete(&self) {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+        // Where nothing can be written, the wait has its limit nevertheless.
+        let _ = openat(&self.fd, DELETING, flags, Mode::from_bits_truncate(0o600));
+    }
+
+    /// Whether [`ask_to_delete`](Self::ask_to_delete) was called.
+    pub(crate) fn is_to_be_deleted(&self) -> bool {
+        fstatat(&self.fd, DELETING, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Who owns the container.
@@ -372,6 +396,27 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(self.0.root());
         }
+    }
+
+    #[test]
+    fn a_root_that_is_none_is_named() {
+        let store = Store::new(Some(Path::new("/dev/null"))).unwrap();
+        let error = store.create("one").unwrap_err();
+        assert_eq!(error.place(), Some("--root"));
+        let error = error.to_string();
+        assert!(error.contains("make directory /dev/null") && error.contains("EEXIST"), "{error}");
+    }
+
+    #[test]
+    fn a_deletion_is_asked_for_until_somebody_makes_the_container_anew() {
+        let temporary = Temporary::new();
+        let store = &temporary.0;
+        let left = store.create("one").unwrap();
+        assert!(!left.is_to_be_deleted());
+        store.find("one").unwrap().ask_to_delete();
+        assert!(left.is_to_be_deleted());
+        drop(left);
+        assert!(!store.create("one").unwrap().is_to_be_deleted());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -32,9 +33,9 @@ const TOO_LATE: Errno = Errno::ETIME;
 /// Runs a hook in the runtime's namespaces, with `state` as its standard input.
 ///
 /// # Errors
-/// When it can't be executed, exits with another status than 0, or takes longer than its
-/// timeout; with what it wrote.
-pub(crate) fn run(hook: &Hook, state: &str) -> Result<()> {
+/// When it can't be executed, exits with another status than 0, takes longer than its
+/// timeout, or `is_cancelled` while it runs; with what it wrote.
+pub(crate) fn run(hook: &Hook, state: &str, is_cancelled: &dyn Fn() -> bool) -> Result<()> {
     let step = crate::plan::op::Op::Hook(hook.clone()).to_string();
     let failed = |error: &std::io::Error| Error::io(step.as_str(), error);
     let stdin = state_file(state).map_err(|errno| Error::system(step.as_str(), errno))?;
@@ -57,18 +58,47 @@ pub(crate) fn run(hook: &Hook, state: &str) -> Result<()> {
     }
     let mut child = command.spawn().map_err(|error| failed(&error))?;
     let pid = Pid::from_raw(child.id() as i32);
-    let in_time = wait_for(pid, hook.timeout).map_err(|e| Error::system(step.as_str(), e))?;
-    if !in_time {
+    let end = watch(pid, hook.timeout, is_cancelled).map_err(|e| Error::system(step.as_str(), e));
+    if !matches!(end, Ok(End::Own)) {
         // It may have ended in this moment; then there is nobody to kill.
         let _ = child.kill();
     }
     let status = child.wait().map_err(|error| failed(&error))?;
     let mut said = String::new();
     let _ = output.seek(SeekFrom::Start(0)).and_then(|_| output.read_to_string(&mut said));
-    match (in_time, status.success()) {
-        (true, true) => Ok(()),
-        (false, _) => Err(Error::said(step, with_output(TIMED_OUT.to_owned(), &said))),
-        (true, false) => Err(Error::said(step, with_output(ended(status.into_raw()), &said))),
+    let reason = match end? {
+        End::Own if status.success() => return Ok(()),
+        End::Own => ended(status.into_raw()),
+        End::TooLate => TIMED_OUT.to_owned(),
+        End::Cancelled => "the container was deleted meanwhile, and it was killed".to_owned(),
+    };
+    Err(Error::said(step, with_output(reason, &said)))
+}
+
+/// What a hook's end came of.
+enum End {
+    Own,
+    TooLate,
+    Cancelled,
+}
+
+/// How long a hook may still run when it has been cancelled.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Waits for the end of a hook, which isn't reaped, or for a reason to kill it.
+fn watch(pid: Pid, seconds: Option<u32>, is_cancelled: &dyn Fn() -> bool) -> sys::Result<End> {
+    let pidfd = sys::process::pidfd_open(pid)?;
+    let deadline = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let pause = left.map_or(GLANCE, |left| left.min(GLANCE));
+        let pause = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], pause) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(End::TooLate),
+            Ok(0) if is_cancelled() => return Ok(End::Cancelled),
+            Ok(0) | Err(Errno::EINTR) => {}
+            answer => return answer.map(|_| End::Own),
+        }
     }
 }
 
@@ -150,9 +180,9 @@ fn wait_for(pid: Pid, seconds: Option<u32>) -> sys::Result<bool> {
         return Ok(true);
     };
     let pidfd = sys::process::pidfd_open(pid)?;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds.into());
+    let deadline = Instant::now() + Duration::from_secs(seconds.into());
     loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(0) if left.is_zero() => return Ok(false),

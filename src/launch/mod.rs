@@ -84,6 +84,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) state: Option<Renderer<'a>>,
     /// Carries out [`Op::Record`].
     pub(crate) recorder: Option<Recorder<'a>>,
+    /// Whether somebody wants the container gone; asked while a hook runs.
+    pub(crate) is_cancelled: Option<&'a dyn Fn() -> bool>,
 }
 
 /// What the child needs besides the plan, made before clone3 since it allocates.

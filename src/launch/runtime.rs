@@ -297,7 +297,11 @@ impl<'a> Runtime<'a> {
 
     fn run_hook(&self, hook: &Hook) -> Result<()> {
         let status = if hook.stage == HookStage::Prestart { "created" } else { "creating" };
-        hook::run(hook, &self.state(status))
+        hook::run(hook, &self.state(status), &|| self.is_cancelled())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.caller.is_cancelled.is_some_and(|asks| asks())
     }
 
     /// The runtime's steps are done. A container that isn't there any more has left the
@@ -391,7 +395,12 @@ impl<'a> Runtime<'a> {
             Some(status) if libc::WIFSIGNALED(status) => libc::WTERMSIG(status),
             _ => return Error::said(step, "its process ended without a word"),
         };
+        let place = current.map_or("", |step| step.place.as_str());
+        if signal == libc::SIGKILL && self.is_cancelled() {
+            return Error::said(step, "the container was deleted meanwhile").at(place);
+        }
         let error = Error::said(step, format!("its process was killed by signal {signal}"));
+        let error = error.at(place);
         if signal == libc::SIGSYS {
             return error.hint(hint::FILTERED);
         }
