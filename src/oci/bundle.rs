@@ -118,8 +118,11 @@ fn parse<T: DeserializeOwned>(text: &[u8], step: &str, process: &str) -> Result<
 /// The path and the reason when it doesn't fit.
 fn parse_typed<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, (String, String)> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| (error.path().to_string(), error.inner().to_string()))?;
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        // "?" ends the path of a text that breaks off: it is about all of it.
+        let path = error.path().to_string();
+        (path.trim_end_matches(['?', '.']).to_owned(), error.inner().to_string())
+    })?;
     json.end().map_err(|error| (String::new(), error.to_string()))?;
     Ok(value)
 }
@@ -148,6 +151,14 @@ mod tests {
 
     fn error(text: &str) -> Error {
         parse::<Spec>(text.as_bytes(), "read", "process.").unwrap_err()
+    }
+
+    #[test]
+    fn a_text_that_breaks_off_has_no_path_of_its_own() {
+        for text in ["", "{", "{\"root\": {"] {
+            let (path, reason) = parse_typed::<Spec>(text.as_bytes()).unwrap_err();
+            assert!(!path.contains('?') && reason.starts_with("EOF"), "{text}: {path}: {reason}");
+        }
     }
 
     #[test]
