@@ -565,3 +565,15 @@ fn memory_that_runs_out_is_told() {
     container::delete(&place.store, &request.id, true).unwrap();
     place.assert_gone(&request.id);
 }
+
+#[test]
+fn arguments_that_are_too_long_are_refused_with_their_limit() {
+    let Some(place) = Place::new("long") else { return };
+    let bundle = place.bundle("true", |config| {
+        config["process"]["env"] = json!([format!("X={}", "y".repeat(200_000))]);
+    });
+    let request = place.request("one", &bundle);
+    let error = message(container::run_detached(&place.store, &request, &mut |_| ()));
+    assert!(error.contains("(process.args): E2BIG") && error.contains("128 KiB"), "{error}");
+    place.assert_gone(&request.id);
+}

@@ -105,6 +105,10 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Clone { .. }, Errno::EAGAIN) => {
             "a limit on processes is reached; see ulimit -u and pids.max of the cgroup"
         }
+        (Op::LimitBounding { .. }, Errno::EPERM) => "minirun needs CAP_SETPCAP for this",
+        (Op::LoopbackUp, Errno::EPERM) if crate::host::is_real_root() => {
+            "minirun needs CAP_NET_ADMIN for this"
+        }
         (
             Op::LoopbackUp | Op::PropagateMounts { .. } | Op::MapOwnId { .. },
             Errno::EPERM | Errno::EACCES,
@@ -300,6 +304,10 @@ fn exec_hint(rootfs: &CStr, exec: &Exec, found: Option<&CString>, errno: Errno) 
             "it must be a file with execute permission (chmod +x), on a mount without noexec"
         }
         (Errno::ENOEXEC, _) => NO_FORMAT,
+        (Errno::E2BIG, _) => {
+            "one argument or variable (process.env) may have 128 KiB, all together a quarter of \
+             the stack's limit (process.rlimits)"
+        }
         _ => return None,
     };
     Some(words.to_owned())
