@@ -233,6 +233,7 @@ fn verbs_at_once_on_one_id_take_turns() {
         // The container's process is killed while it is being created.
         "killed by signal 9",
         "without a word",
+        "the container was deleted meanwhile",
     ];
     std::thread::scope(|scope| {
         for (index, _) in verbs.iter().enumerate() {

@@ -350,6 +350,21 @@ impl Locked {
     /// Removes the directory with all that is in it, the record last: until then the
     /// container can be found, and its removal be tried again.
     pub(crate) fn remove(self) -> Result<()> {
+        loop {
+            self.remove_content()?;
+            match fs::remove_dir(&self.path) {
+                // Somebody has just asked for what is happening here.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                removed => {
+                    return removed.map_err(|error| {
+                        Error::io(format!("remove {}", self.path.display()), &error)
+                    });
+                }
+            }
+        }
+    }
+
+    fn remove_content(&self) -> Result<()> {
         let failed =
             |error: &std::io::Error| Error::io(format!("remove {}", self.path.display()), error);
         for entry in fs::read_dir(&self.path).map_err(|error| failed(&error))? {
@@ -366,10 +381,9 @@ impl Locked {
             }
         }
         match unlinkat(&self.fd, RECORD, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(failed(&errno.into())),
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(failed(&errno.into())),
         }
-        fs::remove_dir(&self.path).map_err(|error| failed(&error))
     }
 }
 
