@@ -577,3 +577,19 @@ fn arguments_that_are_too_long_are_refused_with_their_limit() {
     assert!(error.contains("(process.args): E2BIG") && error.contains("128 KiB"), "{error}");
     place.assert_gone(&request.id);
 }
+
+#[test]
+fn hooks_of_a_container_in_the_foreground_can_be_interrupted() {
+    let Some(place) = Place::new("mask") else { return };
+    let signals = minirun::Signals::collect().unwrap();
+    // No shell: some of them clear the mask themselves.
+    let blocks_none = ["grep", "-q", "SigBlk:.0000000000000000", "/proc/self/status"];
+    let bundle = place.bundle("true", |config| {
+        let hook = json!([{ "path": "/bin/grep", "args": blocks_none }]);
+        config["hooks"] = json!({ "createRuntime": hook, "poststart": hook, "poststop": hook });
+    });
+    let request = place.request("one", &bundle);
+    let ended = container::run(&place.store, &request, &signals, &mut |_| ()).unwrap();
+    assert_eq!((ended.status, ended.deleted), (0, Ok(())));
+    place.assert_gone(&request.id);
+}

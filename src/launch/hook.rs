@@ -56,6 +56,9 @@ pub(crate) fn run(hook: &Hook, state: &str, is_cancelled: &dyn Fn() -> bool) -> 
             command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
         }
     }
+    // A runtime in the foreground takes its signals from a descriptor; a hook couldn't be
+    // interrupted.
+    sys::signal::reset_in_child(&mut command);
     let mut child = command.spawn().map_err(|error| failed(&error))?;
     let pid = Pid::from_raw(child.id() as i32);
     let end = watch(pid, hook.timeout, is_cancelled).map_err(|e| Error::system(step.as_str(), e));

@@ -23,6 +23,18 @@ pub fn block_all() -> SavedMask {
     }
 }
 
+/// Lets a command start with no signal blocked or ignored, whatever its parent does with
+/// them.
+pub fn reset_in_child(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let reset = || {
+        reset_all();
+        Ok(())
+    };
+    // SAFETY: between fork and execve this makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(reset) };
+}
+
 /// Puts a mask back as it was.
 pub fn restore(saved: &SavedMask) {
     // SAFETY: the set was filled by pthread_sigmask; a null old set is allowed.
