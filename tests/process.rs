@@ -93,6 +93,8 @@ fn schedulers_and_their_numbers_reach_the_kernel() {
     if is_skipped() {
         return;
     }
+    // Real time is shared out to groups, and deadlines take from it.
+    let _turn = support::alone();
     // Priority, nice value, real-time priority and policy (proc_pid_stat(5)).
     let script = "cut -d' ' -f18,19,40,41 /proc/$$/stat";
     for (scheduler, expected) in [
@@ -118,6 +120,7 @@ fn a_deadline_is_promised_to_the_process_and_not_to_its_children() {
     if is_skipped() {
         return;
     }
+    let _turn = support::alone();
     let scheduler = json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000,
         "deadline": 10_000_000, "flags": ["SCHED_FLAG_RESET_ON_FORK"] });
     let set = |config: &mut Value| config["process"]["scheduler"] = scheduler;
