@@ -41,6 +41,22 @@ pub struct Host {
     pub selinux: bool,
     /// How the kernel's cgroups are mounted.
     pub cgroup: CgroupLayout,
+    /// The systemd that is to make the container's cgroup; looked at only for callers who
+    /// want that.
+    pub systemd: Option<Systemd>,
+}
+
+/// systemd as the maker of cgroups: the machine's, or the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Systemd {
+    /// Whether it is the user's.
+    pub user: bool,
+    /// The number of its version.
+    pub version: u32,
+    /// The cgroup below which it keeps its units, empty for the top.
+    pub cgroup: String,
+    /// The controllers of cgroup v2 to be had there.
+    pub controllers: Vec<String>,
 }
 
 /// A user's first ranges in /etc/subuid and /etc/subgid (subuid(5)).
@@ -108,7 +124,20 @@ impl Host {
             selinux: Path::new("/sys/fs/selinux/enforce").exists()
                 && read("/proc/self/attr/current").trim_end_matches('\0') != "kernel",
             cgroup: cgroup_layout(uid == 0 && !in_user_namespace),
+            systemd: None,
         })
+    }
+
+    /// Reads the facts about systemd, too: the machine's for root, else the user's.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be reached.
+    pub fn with_systemd(self) -> Result<Host> {
+        let user = !self.is_real_root();
+        let asked = crate::systemd::Systemd::connect(user).and_then(|mut systemd| systemd.facts());
+        let (version, cgroup) = asked.map_err(|error| error.at("--systemd-cgroup"))?;
+        let controllers = controllers(&format!("/sys/fs/cgroup{cgroup}"));
+        Ok(Host { systemd: Some(Systemd { user, version, cgroup, controllers }), ..self })
     }
 
     /// Whether this process is root with no user namespace in between.
@@ -208,13 +237,14 @@ fn parse_subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u
     })
 }
 
+fn controllers(dir: &str) -> Vec<String> {
+    let text = read(&format!("{dir}/cgroup.controllers"));
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
 fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
     use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
     use nix::unistd::{AccessFlags, eaccess};
-    let controllers = |dir: &str| -> Vec<String> {
-        let text = read(&format!("{dir}/cgroup.controllers"));
-        text.split_ascii_whitespace().map(str::to_owned).collect()
-    };
     match statfs("/sys/fs/cgroup").map(|found| found.filesystem_type()) {
         Ok(CGROUP2_SUPER_MAGIC) => {
             let own = parse_cgroups(&read("/proc/self/cgroup"))

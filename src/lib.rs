@@ -54,6 +54,7 @@ pub mod protection;
 mod seccomp;
 #[allow(unsafe_code)]
 mod sys;
+mod systemd;
 mod trace;
 
 pub use attach::Signals;

@@ -25,8 +25,11 @@ pub struct Create {
 
 impl CarryOut for Create {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
-        global.refuse_systemd()?;
-        let request = Request { pid_file: self.pid_file.clone(), ..self.bundle.request(&self.id) };
+        let request = Request {
+            pid_file: self.pid_file.clone(),
+            systemd_cgroup: global.systemd_cgroup,
+            ..self.bundle.request(&self.id)
+        };
         let announce = &mut |plan: &Plan| global.log.announce(plan);
         container::create(&global.store()?, &request, announce).map(|()| 0)
     }

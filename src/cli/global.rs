@@ -40,7 +40,7 @@ pub const HELP: &str = "      --root DIR               Keep the state of contain
       --log FILE               Append errors to a file, too
       --log-format text|json   How lines of the log look [default: text]
       --debug                  Log more than errors
-      --systemd-cgroup         Have systemd make the cgroups (not supported yet)
+      --systemd-cgroup         Have systemd make the cgroups of bundles
       --rootless auto|true|false
                                Accepted from callers; minirun finds out by itself
   -h, --help                   Print help
@@ -103,18 +103,18 @@ impl Global {
         Store::new(self.root.as_deref())
     }
 
-    /// For verbs that make or change cgroups.
+    /// For a command in a root filesystem, which has no cgroupsPath to name a unit by.
     ///
     /// # Errors
-    /// When systemd should do so.
+    /// When systemd should make its cgroup.
     pub fn refuse_systemd(&self) -> Result<(), Error> {
         if !self.systemd_cgroup {
             return Ok(());
         }
-        let reason = "this version of minirun can't do that";
+        let reason = "it does so for bundles only";
         Err(Error::said("have systemd make the cgroup", reason)
             .at("--systemd-cgroup")
-            .hint("choose the engine's cgroup driver cgroupfs"))
+            .hint("systemd-run --scope minirun run … runs it in a unit of its own"))
     }
 }
 

@@ -31,11 +31,15 @@ pub struct Print {
 }
 
 impl CarryOut for Print {
-    fn carry_out(&self, _: &Global) -> Result<u8, Error> {
+    fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let target = self.target.as_deref();
         let plan = match &self.bundle {
+            Some(bundle) if global.systemd_cgroup => {
+                Bundle::load(bundle)?.plan_by_systemd(target.unwrap_or("bundle"))?
+            }
             Some(bundle) => Bundle::load(bundle)?.plan(target.unwrap_or("bundle"))?,
             None => {
+                global.refuse_systemd()?;
                 let default = Settings::default();
                 let settings = self.settings.as_ref().unwrap_or(&default);
                 settings.command(target.unwrap_or_default(), &self.command, false)?.plan()?

@@ -84,11 +84,15 @@ impl CarryOut for Run {
             shaped: !self.command.is_empty() || self.settings.is_some() || self.watching.is_some(),
         };
         match Target::decide(&self.target, asked, Here::look(&self.target))? {
-            Target::Rootfs(rootfs) => self.command_in(rootfs),
+            Target::Rootfs(rootfs) => {
+                global.refuse_systemd()?;
+                self.command_in(rootfs)
+            }
             Target::Bundle(id) => {
                 let request = Request {
                     pid_file: self.pid_file.as_ref().map(Into::into),
                     keep: self.keep,
+                    systemd_cgroup: global.systemd_cgroup,
                     ..bundle.request(id)
                 };
                 let ran = run_bundle(&request, self.detach, global);
@@ -100,7 +104,6 @@ impl CarryOut for Run {
 
 /// As engines run one: errors of the runtime are status 1.
 fn run_bundle(request: &Request, detach: bool, global: &Global) -> Result<u8, Error> {
-    global.refuse_systemd()?;
     let store = global.store()?;
     let announce = &mut |plan: &Plan| global.log.announce(plan);
     if detach {

@@ -66,7 +66,6 @@ pub struct Update {
 
 impl CarryOut for Update {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
-        global.refuse_systemd()?;
         let resources = match self.resources.as_deref() {
             Some(file) => super::read_json(file, "--resources")?,
             None => self.by_options()?,

@@ -43,6 +43,18 @@ impl Bundle {
     /// The first field that contradicts another, that this host can't carry out, or that
     /// this version of minirun doesn't carry out, by its path.
     pub fn plan(&self, name: &str) -> Result<Plan> {
+        self.plan_on(name, &Host::read()?)
+    }
+
+    /// The same for a container whose cgroup systemd makes.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan), and when there is no systemd.
+    pub fn plan_by_systemd(&self, name: &str) -> Result<Plan> {
+        self.plan_on(name, &Host::read()?.with_systemd()?)
+    }
+
+    fn plan_on(&self, name: &str, host: &Host) -> Result<Plan> {
         let options = Options {
             name: name.to_owned(),
             init: annotations::is_set(&self.spec, annotations::INIT)?,
@@ -50,6 +62,6 @@ impl Bundle {
             oci: true,
             ..Options::default()
         };
-        Plan::new(&self.spec, &options, &Host::read()?)
+        Plan::new(&self.spec, &options, host)
     }
 }

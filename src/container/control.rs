@@ -50,7 +50,12 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
     }
     let dirs = record.cgroup.iter().map(|dir| (dir.controllers.clone(), dir.path.clone()));
     let dirs = dirs.collect::<Vec<_>>();
-    let steps = Plan::update(resources, &record.tree().limits(), &Host::read()?, &dirs)?;
+    let mut host = Host::read()?;
+    if record.unit.is_some() {
+        host = host.with_systemd()?;
+    }
+    let unit = record.unit.as_ref().map(|unit| unit.name.as_str());
+    let steps = Plan::update(resources, &record.tree().limits(), &host, &dirs, unit)?;
     launch::cgroup::update(&steps)
 }
 

@@ -25,6 +25,7 @@ use crate::launch::{self, Caller, Running};
 use crate::oci::{self, annotations};
 use crate::plan::{Lifecycle, Options, Plan};
 use crate::sys;
+use crate::systemd::Unit;
 
 /// A container to be made of a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Request {
     pub no_new_keyring: bool,
     /// Don't delete it when it ends in the foreground.
     pub keep: bool,
+    /// Have systemd make its cgroup: the machine's for root, else the user's.
+    pub systemd_cgroup: bool,
 }
 
 /// How a container in the foreground ended.
@@ -148,7 +151,11 @@ fn launch(
         preserve_fds: request.preserve_fds,
         ..Options::default()
     };
-    let plan = Plan::new(&spec, &options, &Host::read()?)?;
+    let mut host = Host::read()?;
+    if request.systemd_cgroup {
+        host = host.with_systemd()?;
+    }
+    let plan = Plan::new(&spec, &options, &host)?;
     announce(&plan);
 
     let dir = store.create(&request.id)?;
@@ -243,6 +250,7 @@ fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Recor
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         annotations: spec.annotations().iter().flatten().map(own).collect(),
         cgroup: cgroup_dirs(plan),
+        unit: plan.unit().map(|(name, user)| Unit { name: name.to_owned(), user }),
         no_new_keyring: request.no_new_keyring,
         has_own_pid_namespace: namespaces.into_iter().flatten().any(is_own_pid),
         hooks: later,

@@ -139,6 +139,10 @@ fn start(
     let joined = Joined {
         namespaces: namespaces(init.pid),
         cgroup: exec.cgroups(cgroups(&record, init.pid))?,
+        user_unit: record.unit.as_ref().filter(|unit| unit.user).and_then(|unit| {
+            let dir = record.cgroup.iter().find(|dir| dir.controllers.is_empty())?;
+            Some((unit.name.clone(), dir.path.clone()))
+        }),
     };
     if found.has_ended() {
         // What was read of its pid may be about another process.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::launch::{hand_over, hook};
 use crate::plan;
 use crate::plan::op::HookStage;
+use crate::systemd::Systemd;
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -196,17 +197,32 @@ fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
 
 /// The cgroup may have become another container's as well, which had the same
 /// linux.cgroupsPath when this one had ended. With a pid namespace of its own nobody in it is
-/// this one's any more. Neither is somebody in it when the first process was never noted,
-/// which may be why this container couldn't be made.
+/// this one's any more. Neither is somebody in it when the first process was never noted, or
+/// perhaps when a unit of systemd was still to be started, which may be why this container
+/// couldn't be made.
 fn remove_cgroup(record: &Record) -> Result<()> {
+    let tree = record.tree();
     match record.init {
-        Some(_) if !record.has_own_pid_namespace => record.tree().remove(),
-        Some(_) => record.tree().remove_unless_inhabited(),
+        Some(_) if has_strays(record) => tree.remove()?,
+        Some(_) => tree.remove_unless_inhabited()?,
         None => {
-            record.tree().remove_if_vacant();
-            Ok(())
+            tree.remove_if_vacant();
+            return Ok(());
         }
     }
+    if let Some(unit) = &record.unit
+        && tree.pids()?.is_empty()
+    {
+        // systemd itself forgets a unit without processes. So this only makes it happen
+        // now, and a systemd that can't be asked is no reason to keep the container.
+        let _ = Systemd::connect(unit.user).and_then(|mut systemd| systemd.stop(&unit.name));
+    }
+    Ok(())
+}
+
+/// Whether processes of the container may be in its cgroup when the first has ended.
+fn has_strays(record: &Record) -> bool {
+    !record.has_own_pid_namespace && (record.unit.is_none() || record.is_created)
 }
 
 /// Kills a container's processes and waits until they have ended.
@@ -228,7 +244,7 @@ fn end(record: &Record) -> Result<()> {
         }
     }
     // With a pid namespace, all others have ended with its first process.
-    if record.has_own_pid_namespace { Ok(()) } else { tree.kill() }
+    if has_strays(record) { tree.kill() } else { Ok(()) }
 }
 
 fn run_hooks(dir: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {

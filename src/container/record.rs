@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::process::InitProcess;
 use crate::cgroup::{Dir, Tree};
 use crate::oci::annotations;
+use crate::systemd::Unit;
 
 /// `state.json`. Written before anything is made that would have to be removed, so that
 /// all of it can be found again whenever the creator is killed.
@@ -32,6 +33,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Directories of cgroups, made for this container or to be made.
     pub(crate) cgroup: Vec<Dir>,
+    /// The unit of systemd that the cgroup belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<Unit>,
     /// Whether it was left in its creator's session keyring.
     #[serde(default)]
     pub(crate) no_new_keyring: bool,
@@ -73,6 +77,7 @@ impl Record {
             created: "2026-01-01T00:00:00.000000001Z".to_owned(),
             annotations: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
             cgroup: Vec::new(),
+            unit: None,
             no_new_keyring: false,
             has_own_pid_namespace: true,
             hooks: None,

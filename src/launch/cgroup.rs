@@ -10,10 +10,10 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::hint;
+use super::{hint, units};
 use crate::cgroup::{Dir, Sweeper, Tree};
 use crate::error::{Error, Result};
-use crate::plan::op::Op;
+use crate::plan::op::{Op, Unit};
 use crate::plan::{Plan, Step};
 use crate::sys;
 
@@ -31,11 +31,14 @@ pub(crate) fn update(steps: &[Step]) -> Result<()> {
 pub(super) fn start_sweeper(plan: &Plan, is_recorded: bool) -> Result<Option<Sweeper>> {
     let mut dirs = Vec::new();
     for step in &plan.steps {
-        if let Op::CreateCgroup { dir, controllers, adopt } = &step.op {
-            let place = step.place.as_str();
-            check_vacant(step, path(dir), controllers, *adopt).map_err(|error| error.at(place))?;
-            dirs.push(dir.clone());
-        }
+        let (dir, controllers, adopt) = match &step.op {
+            Op::CreateCgroup { dir, controllers, adopt } => (dir, controllers, *adopt),
+            Op::StartUnit(Unit { dir, controllers, .. }) => (dir, controllers, true),
+            _ => continue,
+        };
+        let place = step.place.as_str();
+        check_vacant(step, path(dir), controllers, adopt).map_err(|error| error.at(place))?;
+        dirs.push(dir.clone());
     }
     if dirs.is_empty() || is_recorded { Ok(None) } else { Sweeper::start(dirs).map(Some) }
 }
@@ -69,6 +72,9 @@ fn check_vacant(step: &Step, dir: &Path, controllers: &str, adopt: bool) -> Resu
 
 /// Carries out one step.
 pub(super) fn set(step: &Step) -> Result<()> {
+    if matches!(step.op, Op::SetUnit { .. }) {
+        return units::set(&step.op, None);
+    }
     match attempt(&step.op) {
         Err(error) => {
             let errno = error.raw_os_error().map(Errno::from_raw);
@@ -236,6 +242,7 @@ mod tests {
             &LinuxResources::default(),
             &host,
             &[(String::new(), dir.to_owned())],
+            None,
         )
         .unwrap()
     }

@@ -247,6 +247,10 @@ impl<'a> Container<'a> {
             | Op::MoveNetDevice { .. }
             | Op::RenderState
             | Op::OpenTree(_)
+            | Op::CheckUnit { .. }
+            | Op::StartUnit(_)
+            | Op::JoinUnit { .. }
+            | Op::SetUnit { .. }
             | Op::Narrate => Err(Errno::ENOSYS),
         }
     }

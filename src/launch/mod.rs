@@ -32,6 +32,7 @@ mod root;
 mod runtime;
 mod sysctl;
 mod trees;
+mod units;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::container::Container;
 use super::{
     CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running,
-    cgroup, hand_over, hint, hook, id_maps, intermediate, listener, net_devices, trees,
+    cgroup, hand_over, hint, hook, id_maps, intermediate, listener, net_devices, trees, units,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -111,6 +111,11 @@ impl<'a> Runtime<'a> {
             | Op::WriteFirst { .. }
             | Op::CheckUsage { .. }
             | Op::DeviceFilter { .. } => self.set_up_cgroup(step),
+            Op::CheckUnit { .. } | Op::StartUnit(_) => {
+                self.check_cgroup()?;
+                units::set(&step.op, self.init.as_ref().map(|init| init.pid))
+            }
+            Op::JoinUnit { .. } => units::set(&step.op, self.init.as_ref().map(|init| init.pid)),
             Op::Record => self.record(step),
             Op::Listen { dir } => {
                 let dir = Path::new(OsStr::from_bytes(dir.to_bytes()));
@@ -160,11 +165,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn set_up_cgroup(&mut self, step: &Step) -> Result<()> {
-        if !self.is_cgroup_checked {
-            self.is_cgroup_checked = true;
-            let is_recorded = self.caller.recorder.is_some();
-            self.sweeper = cgroup::start_sweeper(self.plan, is_recorded)?;
-        }
+        self.check_cgroup()?;
         let outcome = cgroup::set(step);
         if outcome.is_err()
             && let Op::CreateCgroup { dir, .. } = &step.op
@@ -174,6 +175,16 @@ impl<'a> Runtime<'a> {
             sweeper.release_from(dir);
         }
         outcome
+    }
+
+    /// Before anything is made of it.
+    fn check_cgroup(&mut self) -> Result<()> {
+        if !self.is_cgroup_checked {
+            self.is_cgroup_checked = true;
+            let is_recorded = self.caller.recorder.is_some();
+            self.sweeper = cgroup::start_sweeper(self.plan, is_recorded)?;
+        }
+        Ok(())
     }
 
     fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {

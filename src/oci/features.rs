@@ -66,7 +66,7 @@ pub(crate) fn render(mount_options: &[String]) -> Value {
     capabilities.sort_by_key(caps::Capability::index);
     let capabilities: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
     let cgroup =
-        json!({ "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true });
+        json!({ "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true });
     json!({
         "ociVersionMin": OLDEST_VERSION,
         "ociVersionMax": NEWEST_VERSION,

@@ -1,23 +1,24 @@
-//! The container's cgroup: where it is, how it is made, how it is entered.
+//! The container's cgroup: how it is made, how it is entered, what is changed later.
 //!
 //! The steps are plain mkdir and write calls, rendered here and in `resources`: a reader
 //! of the plan sees each limit as the kernel gets it. What the cgroup counted is read,
 //! and the cgroup removed, in the room `cgroup`.
 
 use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxResources, Spec};
 
-use super::op::Op;
+use super::cgroup_path::{Dir, Location, PATH, ROOT, all_dirs};
+use super::op::{self, Op};
 use super::resources::{Action, Setting, Settings};
+use super::unit::{self, Property, Unit};
 use super::{Options, Steps};
-use crate::error::{Error, Result};
-use crate::host::{CgroupLayout, Hierarchy, Host};
+use crate::error::Result;
+use crate::host::{CgroupLayout, Host};
 
-const ROOT: &str = "/sys/fs/cgroup";
-const PATH: &str = "linux.cgroupsPath";
+/// The kernel's own for a quota, in microseconds.
+const DEFAULT_PERIOD: u64 = 100_000;
 
 /// The container's cgroup: a directory in each hierarchy that it has one in.
 pub(super) struct Cgroup {
@@ -27,62 +28,8 @@ pub(super) struct Cgroup {
     settings: Vec<Setting>,
     /// What the steps that make it came from.
     place: &'static str,
-}
-
-/// The cgroup's directory in one hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dir {
-    /// As in /proc/self/cgroup: `cpu,cpuacct`, `name=systemd`, or empty for v2.
-    controllers: String,
-    /// Where the hierarchy is mounted.
-    root: String,
-    /// Below the root, with a slash in front.
-    path: String,
-    /// What a v2 hierarchy has to offer. Beside v1 nothing is taken from it: a controller
-    /// that is used there can't be mounted as v1 any more, which other programs may need.
-    v2_controllers: Vec<String>,
-}
-
-impl Dir {
-    pub(super) fn is_v2(&self) -> bool {
-        self.controllers.is_empty()
-    }
-
-    pub(super) fn has(&self, controller: &str) -> bool {
-        match self.is_v2() {
-            // No controller of their own on v2: a BPF hook, and files of every cgroup.
-            true if matches!(controller, "devices" | "cgroup") => true,
-            true => self.v2_controllers.iter().any(|found| found == controller),
-            false => self.controllers.split(',').any(|found| found == controller),
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        format!("{}{}", self.root, self.path)
-    }
-
-    /// The hierarchy of a controller. Devices have a hook in every v2 hierarchy, which is
-    /// for hosts without their v1 controller.
-    pub(super) fn of<'a>(dirs: &'a [Dir], controller: &str) -> Option<&'a Dir> {
-        let found = |v2: bool| dirs.iter().find(|dir| dir.is_v2() == v2 && dir.has(controller));
-        found(false).or_else(|| found(true))
-    }
-
-    /// The directories of a running container, from its state.
-    fn existing(host: &Host, dirs: &[(String, PathBuf)]) -> Vec<Dir> {
-        let offered = |controllers: &str| match &host.cgroup {
-            _ if !controllers.is_empty() => Vec::new(),
-            CgroupLayout::V2 { controllers, .. } => controllers.clone(),
-            CgroupLayout::V1 { .. } | CgroupLayout::Absent => Vec::new(),
-        };
-        let dir = |(controllers, path): &(String, PathBuf)| Dir {
-            controllers: controllers.clone(),
-            root: String::new(),
-            path: path.to_string_lossy().into_owned(),
-            v2_controllers: offered(controllers),
-        };
-        dirs.iter().map(dir).collect()
-    }
+    /// The unit that systemd makes it for, and the unit's properties.
+    unit: Option<(Unit, Vec<Property>)>,
 }
 
 /// The steps that change the limits of a running container. `dirs` are its cgroup's, as
@@ -95,12 +42,23 @@ pub(super) fn update(
     now: &LinuxResources,
     host: &Host,
     dirs: &[(String, PathBuf)],
+    unit: Option<&str>,
     steps: &mut Steps,
 ) -> Result<()> {
     let dirs = Dir::existing(host, dirs);
     let mut settings = Settings::of_update(&dirs, steps, now, host.is_real_root());
     settings.add(resources)?;
-    let cgroup = Cgroup { settings: settings.list, dirs, adopt: true, place: "" };
+    let (settings, rules) = (settings.list, settings.device_rules);
+    if let (Some(name), Some(systemd)) = (unit, &host.systemd) {
+        let period = now.cpu().as_ref().and_then(|cpu| cpu.period());
+        let period = period.unwrap_or(DEFAULT_PERIOD);
+        let properties = unit::limits(&settings, rules.as_deref(), period, systemd);
+        if !properties.is_empty() {
+            let (name, user) = (name.to_owned(), systemd.user);
+            steps.runtime(Op::SetUnit { name, user, properties }, "linux.resources");
+        }
+    }
+    let cgroup = Cgroup { settings, dirs, adopt: true, place: "", unit: None };
     cgroup.limit(steps)
 }
 
@@ -113,21 +71,44 @@ impl Cgroup {
         let linux = spec.linux().as_ref();
         let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
         let path = path.filter(|path| !path.as_os_str().is_empty());
-        let path = path.map(|path| Location::parse(path, steps)).transpose()?;
-        let place = if path.is_some() { PATH } else { "linux.resources" };
-        let path = path.unwrap_or_else(|| {
-            // Those who look after a bundle's container expect its id, as runc has it.
-            let kind = if options.oci { "" } else { "minirun-" };
-            Location::Below(format!("/{kind}{}", options.name))
-        });
+        let place = match (path, &host.systemd) {
+            (Some(_), _) => PATH,
+            (None, Some(_)) => "--systemd-cgroup",
+            (None, None) => "linux.resources",
+        };
+        let unit = match &host.systemd {
+            Some(systemd) => {
+                let path = path.map(Path::to_string_lossy);
+                Some((Unit::new(path.as_deref(), &options.name, systemd, steps)?, systemd))
+            }
+            None => None,
+        };
+        let location = match (&unit, path) {
+            (Some((unit, _)), _) => Location::OfUnit(unit.path.clone()),
+            (None, Some(path)) => Location::parse(path, steps)?,
+            (None, None) => {
+                // Those who look after a bundle's container expect its id, as runc has it.
+                let kind = if options.oci { "" } else { "minirun-" };
+                Location::Below(format!("/{kind}{}", options.name))
+            }
+        };
 
-        let mut dirs = all_dirs(&path, host);
+        let mut dirs = all_dirs(&location, host);
+        if unit.is_some() && Self::of_systemd(&dirs, host).is_none() {
+            let reason = match host.cgroup {
+                CgroupLayout::V1 { .. } if !host.is_real_root() => {
+                    "for ordinary users this takes cgroup v2, and this host has v1"
+                }
+                _ => "systemd's cgroup hierarchy isn't mounted at /sys/fs/cgroup",
+            };
+            return Err(steps.error("--systemd-cgroup", "have systemd make the cgroup", reason));
+        }
         let mut settings = Settings::of_new(&dirs, steps, host.is_real_root());
         let resources = linux.and_then(|linux| linux.resources().as_ref());
         if let Some(resources) = resources {
             settings.add(resources)?;
         }
-        let mut settings = settings.list;
+        let (mut settings, device_rules) = (settings.list, settings.device_rules);
         let refuse = |reason: &str, hint: &str| -> Result<()> {
             match settings.iter().find(|setting| !setting.optional) {
                 None => Ok(()),
@@ -152,7 +133,9 @@ impl Cgroup {
                 )?;
                 dirs.clear();
             }
-            CgroupLayout::V2 { delegated: false, .. } if options.oci && !host.is_real_root() => {
+            CgroupLayout::V2 { delegated: false, .. }
+                if options.oci && !host.is_real_root() && unit.is_none() =>
+            {
                 refuse(
                     "this user's cgroup isn't delegated to them",
                     "try systemd-run --user --scope -p Delegate=yes, or run without limits",
@@ -170,32 +153,100 @@ impl Cgroup {
             dirs = dirs.iter().filter(|dir| needed(dir)).cloned().collect();
         }
         settings.retain(|setting| Dir::of(&dirs, setting.controller).is_some());
-        Ok(Cgroup { dirs, adopt: options.oci, settings, place })
+        let unit = match unit {
+            Some((unit, systemd)) => {
+                let rules = device_rules.as_deref();
+                let limits = unit::limits(&settings, rules, DEFAULT_PERIOD, systemd);
+                let properties = unit.properties(spec, &options.name, limits, steps)?;
+                Some((unit, properties))
+            }
+            None => None,
+        };
+        Ok(Cgroup { dirs, adopt: options.oci, settings, place, unit })
     }
 
-    /// mkdir and the limits, before anything can run inside.
+    /// The directory in the hierarchy that systemd keeps its units in.
+    fn of_systemd<'a>(dirs: &'a [Dir], host: &Host) -> Option<&'a Dir> {
+        match host.cgroup {
+            CgroupLayout::V2 { .. } => dirs.first(),
+            CgroupLayout::V1 { .. } if !host.is_real_root() => None,
+            _ => dirs.iter().find(|dir| dir.controllers == "name=systemd"),
+        }
+    }
+
+    /// mkdir and the limits, before anything can run inside. A scope of systemd needs a
+    /// process to begin with, so here is only seen to it that there can be one.
     pub(super) fn create(&self, steps: &mut Steps) -> Result<()> {
+        match &self.unit {
+            None => self.make(steps),
+            Some((unit, _)) => {
+                let op = Op::CheckUnit { name: unit.name.clone(), user: unit.user };
+                steps.runtime(op, self.place);
+                if unit.is_slice() { self.start_unit(unit, steps) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// systemd moves the cloned process into its cgroup, which gets its limits; until then
+    /// the process waits.
+    pub(super) fn start_scope(&self, steps: &mut Steps) -> Result<()> {
+        match &self.unit {
+            Some((unit, _)) if !unit.is_slice() => self.start_unit(unit, steps),
+            _ => Ok(()),
+        }
+    }
+
+    fn start_unit(&self, unit: &Unit, steps: &mut Steps) -> Result<()> {
+        let v2_alone = self.dirs.len() == 1;
+        let is_own = |dir: &&Dir| v2_alone || dir.controllers == "name=systemd";
+        if let (Some(dir), Some((_, properties))) = (self.dirs.iter().find(is_own), &self.unit) {
+            let op = Op::StartUnit(op::Unit {
+                name: unit.name.clone(),
+                user: unit.user,
+                dir: steps.c_string(self.place, dir.text())?,
+                controllers: dir.controllers.clone(),
+                is_scope: !unit.is_slice(),
+                properties: properties.clone(),
+            });
+            steps.runtime(op, self.place);
+        }
+        // Of v1's hierarchies systemd manages some, and joins others together.
+        self.make_dirs(self.dirs.iter().filter(|dir| !is_own(dir)), self.place, steps)?;
+        self.limit(steps)
+    }
+
+    fn make(&self, steps: &mut Steps) -> Result<()> {
         let place = match (self.adopt, self.settings.first()) {
             (false, Some(first)) => first.path.clone(),
             _ => self.place.to_owned(),
         };
-        for dir in &self.dirs {
+        self.make_dirs(self.dirs.iter(), &place, steps)?;
+        self.limit(steps)
+    }
+
+    fn make_dirs<'a>(
+        &self,
+        dirs: impl Iterator<Item = &'a Dir>,
+        place: &str,
+        steps: &mut Steps,
+    ) -> Result<()> {
+        for dir in dirs {
             if dir.is_v2() {
-                self.enable(dir, &place, steps)?;
+                self.enable(dir, place, steps)?;
             }
             let op = Op::CreateCgroup {
-                dir: steps.c_string(&place, dir.text())?,
+                dir: steps.c_string(place, dir.text())?,
                 controllers: dir.controllers.clone(),
                 adopt: self.adopt,
             };
-            steps.runtime(op, &place);
+            steps.runtime(op, place);
             if dir.has("cpuset") && !dir.is_v2() {
-                let root = steps.c_string(&place, dir.root.as_str())?;
-                let dir = steps.c_string(&place, dir.text())?;
-                steps.runtime(Op::InheritCpuset { root, dir }, &place);
+                let root = steps.c_string(place, dir.root.as_str())?;
+                let dir = steps.c_string(place, dir.text())?;
+                steps.runtime(Op::InheritCpuset { root, dir }, place);
             }
         }
-        self.limit(steps)
+        Ok(())
     }
 
     /// On v2 every level above has to hand the controllers down. Containers of engines
@@ -255,8 +306,11 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The v2 directory that clone3 starts the container in.
+    /// The v2 directory that clone3 starts the container in. A scope isn't there yet.
     pub(super) fn born_in(&self) -> Option<CString> {
+        if self.unit.as_ref().is_some_and(|(unit, _)| !unit.is_slice()) {
+            return None;
+        }
         let v2 = self.dirs.iter().find(|dir| dir.is_v2())?;
         CString::new(v2.text()).ok()
     }
@@ -284,71 +338,5 @@ impl Cgroup {
     /// Whether there is one at all.
     pub(super) fn exists(&self) -> bool {
         !self.dirs.is_empty()
-    }
-}
-
-/// What `linux.cgroupsPath` says, with a slash in front of each component.
-enum Location {
-    /// From the root of each hierarchy.
-    Absolute(String),
-    /// From where minirun's own cgroups are made.
-    Below(String),
-}
-
-impl Location {
-    fn parse(path: &Path, steps: &Steps) -> Result<Location> {
-        let refuse = |reason: &str| -> Error { steps.error(PATH, "find the cgroup", reason) };
-        let bytes = path.as_os_str().as_bytes();
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(refuse("it isn't UTF-8"));
-        };
-        if !text.contains('/') && text.split(':').count() == 3 {
-            let reason = "slice:prefix:name is a path for systemd, and this is without it";
-            return Err(refuse(reason).hint(
-                "have the engine manage cgroups by cgroupfs, which gives a path with slashes",
-            ));
-        }
-        let parts = || text.split('/').filter(|part| !matches!(*part, "" | "."));
-        if parts().any(|part| part == "..") {
-            return Err(refuse("it has .. in it"));
-        }
-        let clean: String = parts().flat_map(|part| ["/", part]).collect();
-        if clean.is_empty() {
-            return Err(refuse("the root cgroup is the host's"));
-        }
-        Ok(if text.starts_with('/') { Location::Absolute(clean) } else { Location::Below(clean) })
-    }
-}
-
-/// The directory in every hierarchy of the host.
-fn all_dirs(path: &Location, host: &Host) -> Vec<Dir> {
-    match &host.cgroup {
-        CgroupLayout::Absent => Vec::new(),
-        CgroupLayout::V1 { hierarchies } => {
-            let dir = |found: &Hierarchy| Dir {
-                controllers: found.controllers.clone(),
-                root: format!("{ROOT}/{}", found.directory),
-                path: match path {
-                    Location::Absolute(path) => path.clone(),
-                    Location::Below(path) => format!("{}{path}", found.own.trim_end_matches('/')),
-                },
-                v2_controllers: Vec::new(),
-            };
-            hierarchies.iter().map(dir).collect()
-        }
-        CgroupLayout::V2 { own, controllers, .. } => {
-            let parent = Host::v2_parent(host.is_real_root(), own).trim_end_matches('/');
-            // What was delegated to a user is the root of all for them.
-            let below = |path: &str| match path.strip_prefix(parent) {
-                Some(rest) if rest.starts_with('/') => path.to_owned(),
-                _ => format!("{parent}{path}"),
-            };
-            let path = match path {
-                Location::Absolute(path) => below(path),
-                Location::Below(path) => format!("{parent}{path}"),
-            };
-            let v2_controllers = controllers.clone();
-            vec![Dir { controllers: String::new(), root: ROOT.to_owned(), path, v2_controllers }]
-        }
     }
 }

@@ -36,7 +36,7 @@ impl Access {
     pub(super) const WRITE: Access = Access(4);
     pub(super) const ALL: Access = Access(7);
 
-    fn letters(self) -> String {
+    pub(super) fn letters(self) -> String {
         let named = [(Access::READ, 'r'), (Access::WRITE, 'w'), (Access::MKNOD, 'm')];
         named.iter().filter(|(bit, _)| self.0 & bit.0 != 0).map(|(_, letter)| letter).collect()
     }

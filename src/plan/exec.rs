@@ -23,6 +23,9 @@ pub(crate) struct Joined {
     /// Its cgroup: a directory in each hierarchy, with the controllers as in
     /// /proc/PID/cgroup (empty for v2).
     pub(crate) cgroup: Vec<(String, PathBuf)>,
+    /// A unit of the user's systemd that the cgroup belongs to: its name, and its directory
+    /// on cgroup v2.
+    pub(crate) user_unit: Option<(String, PathBuf)>,
 }
 
 impl Plan {
@@ -89,8 +92,23 @@ fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
     }
     let op = Op::JoinProcess { namespaces: joined.namespaces };
     steps.push(Side::Intermediate, op, "", &[]);
+    // From a session, say by ssh, the kernel lets no user into what is below their systemd;
+    // that has the machine's systemd do it.
+    let v2 = joined.cgroup.iter().find(|(controllers, _)| controllers.is_empty());
+    let by_unit = match (&joined.user_unit, v2) {
+        (Some((name, top)), Some((_, dir))) => {
+            let below = dir.strip_prefix(top).ok().filter(|below| !below.as_os_str().is_empty());
+            let below = below.map_or_else(String::new, |below| format!("/{}", below.display()));
+            Some(Op::JoinUnit { name: name.clone(), user: true, below })
+        }
+        _ => None,
+    };
+    let born_in = born_in.filter(|_| by_unit.is_none());
     let op = Op::Clone { namespaces: CloneFlags::empty(), cgroup: born_in };
     steps.push(Side::Intermediate, op, "", &[]);
+    if let Some(op) = by_unit {
+        steps.runtime(op, "");
+    }
     Ok(())
 }
 
@@ -107,9 +125,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plan::Step;
     use crate::plan::tests::{position, root};
 
     fn plan(edit: impl FnOnce(&mut serde_json::Value), lifecycle: Lifecycle) -> Plan {
+        plan_in(edit, lifecycle, None)
+    }
+
+    fn plan_in(
+        edit: impl FnOnce(&mut serde_json::Value),
+        lifecycle: Lifecycle,
+        user_unit: Option<(String, PathBuf)>,
+    ) -> Plan {
         let mut spec = json!({
             "ociVersion": "1.3.0",
             "process": { "cwd": "/x", "user": { "uid": 7, "gid": 7 }, "args": ["true"] },
@@ -122,6 +149,7 @@ mod tests {
                 (String::new(), "/sys/fs/cgroup/unified/box".into()),
                 ("pids".into(), "/sys/fs/cgroup/pids/box".into()),
             ],
+            user_unit,
         };
         let options = Options { name: "box".into(), oci: true, lifecycle, ..Options::default() };
         let spec = serde_json::from_value(spec).unwrap();
@@ -162,6 +190,26 @@ mod tests {
         let joined = position(&plan, "join_cgroup").unwrap();
         assert_eq!(chosen.len(), 2);
         assert!(chosen[0] < joined && joined < chosen[1], "{plan}");
+    }
+
+    #[test]
+    fn a_users_process_is_moved_into_its_scope_before_it_goes_on() {
+        let unit = |top: &str| Some(("x.scope".to_owned(), PathBuf::from(top)));
+        for (top, expected) in [("unified/box", ""), ("unified", "/box")] {
+            let top = format!("/sys/fs/cgroup/{top}");
+            let plan = plan_in(|_| (), Lifecycle::Detached, unit(&top));
+            let join = plan.clone_index() + 1;
+            match &plan.steps[join] {
+                Step {
+                    side: Side::Runtime, op: Op::JoinUnit { below, user: true, .. }, ..
+                } => {
+                    assert_eq!(below, expected);
+                }
+                other => panic!("{}", other.op),
+            }
+            assert!(!plan.to_string().contains("into cgroup"), "{plan}");
+            assert!(plan.steps[join + 1..].iter().all(|step| step.side == Side::Container));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod cgroup;
 mod cgroup_mounts;
+mod cgroup_path;
 mod clocks;
 mod device_filter;
 mod devices;
@@ -28,6 +29,7 @@ mod schedule;
 mod seccomp;
 mod sysctl;
 mod trees;
+mod unit;
 mod unsupported;
 mod words;
 
@@ -150,6 +152,7 @@ impl Plan {
         trees::open(&mut steps, spec, host, &layout, travel.tree)?;
         layout.clone(&mut steps, spec, host, &cgroup)?;
         process::record(&mut steps, options);
+        cgroup.start_scope(&mut steps)?;
         layout.map_ids(&mut steps, host)?;
         net_devices::take(&mut steps, spec, host, &layout)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
@@ -205,7 +208,8 @@ impl Plan {
     /// /proc/PID/cgroup (empty for v2); none for a container without.
     pub fn cgroup(&self) -> Vec<(String, PathBuf)> {
         let dir = |step: &Step| match &step.op {
-            Op::CreateCgroup { dir, controllers, .. } => {
+            Op::CreateCgroup { dir, controllers, .. }
+            | Op::StartUnit(op::Unit { dir, controllers, .. }) => {
                 Some((controllers.clone(), PathBuf::from(OsStr::from_bytes(dir.to_bytes()))))
             }
             _ => None,
@@ -213,8 +217,18 @@ impl Plan {
         self.steps.iter().filter_map(dir).collect()
     }
 
+    /// The unit of systemd that the container has its cgroup from: its name, and whether it
+    /// is the user's.
+    pub(crate) fn unit(&self) -> Option<(&str, bool)> {
+        self.steps.iter().find_map(|step| match &step.op {
+            Op::CheckUnit { name, user } => Some((name.as_str(), *user)),
+            _ => None,
+        })
+    }
+
     /// The steps that change the limits of a running container whose cgroup's directories
-    /// are `dirs` and whose limits are `now`. A limit of 0 stays as it is, except where 0 means something.
+    /// are `dirs` and whose limits are `now`; `unit` is the name of the unit that the host's
+    /// systemd has made them for. A limit of 0 stays as it is, except where 0 means something.
     ///
     /// # Errors
     /// As [`Plan::new`], by the field's path in the config.json.
@@ -223,9 +237,10 @@ impl Plan {
         now: &LinuxResources,
         host: &Host,
         dirs: &[(String, PathBuf)],
+        unit: Option<&str>,
     ) -> Result<Vec<Step>> {
         let mut steps = Steps::new(&[]);
-        cgroup::update(resources, now, host, dirs, &mut steps)?;
+        cgroup::update(resources, now, host, dirs, unit, &mut steps)?;
         Ok(steps.list)
     }
 
@@ -288,3 +303,5 @@ impl<'a> Steps<'a> {
 mod mount_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unit_tests;

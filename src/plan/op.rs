@@ -35,6 +35,15 @@ pub enum Op {
     CheckUsage { file: CString, limit: u64 },
     /// Attach a BPF program that says which devices may be used, in place of a former one.
     DeviceFilter { dir: CString, program: Vec<u64> },
+    /// Make sure that systemd has no unit of this name yet; one that failed is forgotten.
+    CheckUnit { name: String, user: bool },
+    /// Have systemd start a transient unit, which makes the cgroup (StartTransientUnit of
+    /// org.freedesktop.systemd1(5)).
+    StartUnit(Unit),
+    /// Have systemd move the cloned process into a unit, or into a cgroup `below` its own.
+    JoinUnit { name: String, user: bool, below: String },
+    /// Change what systemd knows of a unit's limits (SetUnitProperties).
+    SetUnit { name: String, user: bool, properties: Vec<(String, String)> },
     /// Open the socket on which the container's process will wait for `start`.
     Listen { dir: CString },
     /// Open a namespace that the container joins, and check its type.
@@ -188,6 +197,22 @@ pub enum Op {
     Session { controlling_terminal: bool },
     /// Reset signals and execve(2) the first candidate that exists.
     Exec(Exec),
+}
+
+/// A transient unit of systemd, for a container's cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    pub name: String,
+    /// The user's systemd has it, not the machine's.
+    pub user: bool,
+    /// Its cgroup in systemd's own hierarchy, and the controllers of that as in
+    /// /proc/PID/cgroup.
+    pub dir: CString,
+    pub controllers: String,
+    /// A scope begins with the container's process in it; a slice begins empty.
+    pub is_scope: bool,
+    /// Names, and values in the text format of GVariant.
+    pub properties: Vec<(String, String)>,
 }
 
 /// Which id map of a process.

@@ -25,6 +25,7 @@ pub(super) fn root() -> Host {
         apparmor: false,
         selinux: false,
         cgroup: v2("/user.slice/session-1.scope"),
+        systemd: None,
     }
 }
 

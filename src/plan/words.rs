@@ -51,6 +51,19 @@ impl fmt::Display for Op {
                 let count = program.len();
                 write!(f, "attach a device filter of {count} instructions to {}", text(dir))
             }
+            Op::CheckUnit { name, .. } => {
+                write!(f, "make sure that systemd has no unit {name} yet")
+            }
+            Op::StartUnit(unit) => {
+                let user = if unit.user { "the user's " } else { "" };
+                write!(f, "have {user}systemd start unit {}: ", unit.name)?;
+                properties(f, &unit.properties)
+            }
+            Op::JoinUnit { name, .. } => write!(f, "have systemd move the process into {name}"),
+            Op::SetUnit { name, properties: changes, .. } => {
+                write!(f, "have systemd change unit {name}: ")?;
+                properties(f, changes)
+            }
             Op::Clone { namespaces, cgroup } => {
                 match namespaces.is_empty() {
                     true => f.write_str("clone3 the process")?,
@@ -236,6 +249,12 @@ impl Op {
             }
             Op::CheckUsage { .. } => "a limit below what is in use would kill processes at once",
             Op::DeviceFilter { .. } => "other devices can be neither opened nor made",
+            Op::CheckUnit { .. } => "another container's unit is none to change or to stop",
+            Op::StartUnit(_) => {
+                "systemd has a say about all cgroups, and looks after this one with the others"
+            }
+            Op::JoinUnit { .. } => "an ordinary user can't move it there from outside the session",
+            Op::SetUnit { .. } => "systemd sets its own limits again when it is loaded anew",
             Op::Clone { .. } => {
                 "a new process that sees its own pids, network, IPC, mounts and host name"
             }
@@ -340,6 +359,10 @@ impl Op {
             Op::WriteCgroup { .. } | Op::WriteFirst { .. } => "write_cgroup",
             Op::CheckUsage { .. } => "check_usage",
             Op::DeviceFilter { .. } => "device_filter",
+            Op::CheckUnit { .. } => "check_unit",
+            Op::StartUnit(_) => "start_unit",
+            Op::JoinUnit { .. } => "join_unit",
+            Op::SetUnit { .. } => "set_unit",
             Op::Clone { .. } => "clone3",
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
@@ -417,6 +440,14 @@ impl Op {
             Op::Exec(_) => "execve",
         }
     }
+}
+
+fn properties(f: &mut fmt::Formatter<'_>, properties: &[(String, String)]) -> fmt::Result {
+    for (number, (name, value)) in properties.iter().enumerate() {
+        let comma = if number == 0 { "" } else { ", " };
+        write!(f, "{comma}{name}={value}")?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Schedule {

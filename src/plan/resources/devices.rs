@@ -62,6 +62,7 @@ pub(super) fn add(settings: &mut Settings, devices: &[LinuxDeviceCgroup]) -> Res
         },
     };
     rules.extend(DEFAULTS.iter().map(|rule| (*rule, field.clone())));
+    settings.device_rules = Some(rules.iter().map(|(rule, _)| *rule).collect());
     match settings.needs("devices", &field)? {
         Version::V1 => {
             let rules = match changes(settings, &rules, &field)? {

@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use oci_spec::runtime::{LinuxHugepageLimit, LinuxNetwork, LinuxPids, LinuxRdma, LinuxResources};
 
 use super::Steps;
-use super::cgroup::Dir;
+use super::cgroup_path::Dir;
+use super::device_filter::Rule;
 use crate::error::{Error, Result};
 
 /// One setting of a cgroup.
@@ -62,11 +63,20 @@ pub(super) struct Settings<'a> {
     now: Option<&'a LinuxResources>,
     /// Whether this user has a say about devices.
     devices: bool,
+    /// The rules about devices, defaults included, that settings were made of.
+    pub(super) device_rules: Option<Vec<Rule>>,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn of_new(dirs: &'a [Dir], steps: &'a Steps<'a>, is_real_root: bool) -> Self {
-        Settings { list: Vec::new(), dirs, steps, now: None, devices: is_real_root }
+        Settings {
+            list: Vec::new(),
+            dirs,
+            steps,
+            now: None,
+            devices: is_real_root,
+            device_rules: None,
+        }
     }
 
     pub(super) fn of_update(
@@ -75,7 +85,7 @@ impl<'a> Settings<'a> {
         now: &'a LinuxResources,
         is_real_root: bool,
     ) -> Self {
-        Settings { list: Vec::new(), dirs, steps, now: Some(now), devices: is_real_root }
+        Settings { now: Some(now), ..Settings::of_new(dirs, steps, is_real_root) }
     }
 
     fn is_update(&self) -> bool {

@@ -379,7 +379,7 @@ fn every_level_of_v2_hands_its_controllers_down() {
 fn updated(resources: Value, now: Value, host: &Host) -> Result<Vec<String>, Error> {
     let dirs = plan(json!({ "cgroupsPath": "/c" }), host)?.cgroup();
     let resource = |value: Value| serde_json::from_value(value).unwrap();
-    Plan::update(&resource(resources), &resource(now), host, &dirs).map(|steps| lines(&steps))
+    Plan::update(&resource(resources), &resource(now), host, &dirs, None).map(|steps| lines(&steps))
 }
 
 #[test]
