@@ -27,6 +27,10 @@ test: rootfs
 examples: rootfs
     .ci/examples
 
+# --systemd-cgroup in an emulated Debian with systemd and cgroup v2, as root
+test-systemd: rootfs
+    tests/vm/systemd
+
 # podman, containerd and Docker on minirun, as root
 clients: build rootfs
     tests/clients/run target/{{target}}/release/minirun
