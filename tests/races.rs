@@ -288,7 +288,7 @@ fn prepare(place: &Place, id: &str, state: &str) {
     }
 }
 
-/// A verb, and the state of a container that it is for.
+/// A verb, and the state of a container that it is for; the id comes last, or at `ID`.
 const VERBS: &[(&str, &[&str])] = &[
     ("none", &["create"]),
     ("none", &["run", "--detach", "--bundle", "."]),
@@ -300,7 +300,18 @@ const VERBS: &[(&str, &[&str])] = &[
     ("paused", &["resume"]),
     ("paused", &["delete", "--force"]),
     ("running", &["update", "--pids-limit", "77"]),
+    ("running", &["exec", "ID", "/bin/true"]),
+    ("running", &["exec", "--detach", "ID", "/bin/true"]),
 ];
+
+fn with_id<'a>(verb: &[&'a str], id: &'a str) -> Vec<&'a str> {
+    let mut words: Vec<&str> =
+        verb.iter().map(|&word| if word == "ID" { id } else { word }).collect();
+    if !verb.contains(&"ID") {
+        words.push(id);
+    }
+    words
+}
 
 fn is_known(verb: &str) -> bool {
     let help = Command::new(binary()).arg("--help").output().unwrap();
@@ -334,8 +345,7 @@ fn a_verb_that_is_killed_at_a_system_call_leaves_what_delete_finds() {
             number += 1;
             let id = place.id(number);
             prepare(&place, &id, state);
-            let mut words = verb.to_vec();
-            words.push(&id);
+            let words = with_id(verb, &id);
             let wrapper: Vec<&str> = std::iter::once(&"strace").chain(strace).copied().collect();
             let output = place.run_in(&wrapper, &words);
             // strace dies the way the program did.
@@ -376,8 +386,7 @@ fn a_verb_that_is_killed_at_any_time_leaves_what_delete_finds() {
             let mut child = Command::new(binary())
                 .arg("--root")
                 .arg(place.dir.path().join("root"))
-                .args(*verb)
-                .arg(&id)
+                .args(with_id(verb, &id))
                 .current_dir(place.dir.path())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
