@@ -12,7 +12,6 @@ pub(crate) mod cgroup;
 mod container;
 mod copy_up;
 mod devices;
-#[allow(dead_code)]
 pub(crate) mod hand_over;
 mod hint;
 mod home;
