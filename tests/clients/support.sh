@@ -1,7 +1,9 @@
 # What the clients' checks share: sourced by `inside`. BINARY is the runtime under test,
 # PLACE a directory that is removed afterwards.
 
-export BINARY PLACE
+# script(1) gives what it runs to this shell, and another than bash has no exported functions.
+SHELL=$(command -v bash)
+export BINARY PLACE SHELL
 
 passed=0 failures=0 skipped=0
 patience=20 # seconds for any one command
