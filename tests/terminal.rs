@@ -5,75 +5,17 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::pty::{Winsize, openpty};
+use nix::pty::openpty;
 use nix::sys::termios::{Termios, tcgetattr};
-use support::{binary, rootfs};
+use support::person::{Person, SIZE};
+use support::rootfs;
 
-const SIZE: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-
-/// A person at a terminal: what they type and see.
-struct Person {
-    master: File,
-    /// Kept open, so that the terminal's settings can be read afterwards.
-    terminal: OwnedFd,
-    seen: String,
-    child: Child,
-}
-
-impl Person {
-    fn runs(options: &[&str], words: &[&str]) -> Self {
-        let pty = openpty(Some(&SIZE), None).unwrap();
-        let end = || pty.slave.try_clone().unwrap();
-        let mut command = Command::new("setsid");
-        // setsid -c makes standard input the controlling terminal, as a login does, and
-        // executes minirun in its own place.
-        command.arg("-c").arg(binary()).arg("run").args(options).arg(rootfs()).args(words);
-        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm");
-        let child = command.spawn().unwrap();
-        Person { master: pty.master.into(), terminal: pty.slave, seen: String::new(), child }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until the text has been shown, and forgets what came before it.
-    fn sees(&mut self, text: &str) {
-        let patience = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                self.seen.drain(..at + text.len());
-                return;
-            }
-            assert!(Instant::now() < patience, "{text:?} was never shown:\n{}", self.seen);
-            let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            if matches!(poll(&mut fds, 100u16), Ok(1..)) {
-                let mut bytes = [0; 4096];
-                let count = self.master.read(&mut bytes).unwrap_or(0);
-                self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
-            }
-        }
-    }
-
-    fn leaves(&mut self) -> Option<i32> {
-        let patience = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < patience {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("minirun still runs; seen:\n{}", self.seen);
-    }
-
-    fn settings(&self) -> Termios {
-        tcgetattr(&self.terminal).unwrap()
-    }
+fn person(options: &[&str], words: &[&str]) -> Person {
+    let rootfs = rootfs();
+    Person::at(&[&["run"], options, &[rootfs.to_str().unwrap()], words].concat())
 }
 
 fn fresh_settings() -> Termios {
@@ -82,7 +24,7 @@ fn fresh_settings() -> Termios {
 
 #[test]
 fn a_shell_has_its_own_terminal_with_job_control() {
-    let mut person = Person::runs(&[], &["/bin/sh"]);
+    let mut person = person(&[], &["/bin/sh"]);
     person.types("tty; stty size; echo term=$TERM\n");
     person.sees("/dev/pts/0\r\n24 80\r\nterm=xterm\r\n");
     person.types("sleep 98765\n");
@@ -104,7 +46,7 @@ fn a_shell_has_its_own_terminal_with_job_control() {
 
 #[test]
 fn keys_pass_raw_and_colours_come_back() {
-    let mut person = Person::runs(
+    let mut person = person(
         &[],
         &[
             "sh",
@@ -123,7 +65,7 @@ fn keys_pass_raw_and_colours_come_back() {
 #[test]
 fn the_size_follows_the_callers_terminal() {
     let script = "trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.05; done";
-    let mut person = Person::runs(&[], &["sh", "-c", script]);
+    let mut person = person(&[], &["sh", "-c", script]);
     person.sees("ready");
     let status = Command::new("stty")
         .args(["rows", "40", "cols", "132"])
@@ -139,7 +81,7 @@ fn the_size_follows_the_callers_terminal() {
 fn the_terminal_is_restored_when_the_target_is_killed() {
     for signal in [9, 11] {
         let script = format!("stty raw -echo; echo ready; kill -{signal} $$");
-        let mut person = Person::runs(&[], &["sh", "-c", &script]);
+        let mut person = person(&[], &["sh", "-c", &script]);
         person.sees("ready");
         assert_eq!(person.leaves(), Some(128 + signal));
         assert_eq!(person.settings(), fresh_settings());
@@ -148,7 +90,7 @@ fn the_terminal_is_restored_when_the_target_is_killed() {
 
 #[test]
 fn the_terminal_is_restored_when_minirun_is_terminated() {
-    let mut person = Person::runs(&[], &["sh", "-c", "echo ready; sleep 98765"]);
+    let mut person = person(&[], &["sh", "-c", "echo ready; sleep 98765"]);
     person.sees("ready");
     let pid = nix::unistd::Pid::from_raw(person.child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
@@ -158,15 +100,14 @@ fn the_terminal_is_restored_when_minirun_is_terminated() {
 
 #[test]
 fn all_that_the_target_wrote_last_is_shown() {
-    let mut person = Person::runs(&[], &["sh", "-c", "seq 1 20000; echo the-end"]);
+    let mut person = person(&[], &["sh", "-c", "seq 1 20000; echo the-end"]);
     person.sees("\n20000\r\nthe-end\r\n");
     assert_eq!(person.leaves(), Some(0));
 }
 
 #[test]
 fn the_callers_terminal_is_out_of_reach_inside() {
-    let mut person =
-        Person::runs(&[], &["sh", "-c", "ls -1 /dev/pts; ls -l /dev/console | cut -c1"]);
+    let mut person = person(&[], &["sh", "-c", "ls -1 /dev/pts; ls -l /dev/console | cut -c1"]);
     person.sees("0\r\nptmx\r\nc\r\n");
     assert_eq!(person.leaves(), Some(0));
 }
@@ -174,7 +115,7 @@ fn the_callers_terminal_is_out_of_reach_inside() {
 #[test]
 fn a_tty_can_be_refused() {
     let script = "tty; readlink /proc/self/fd/0; exit 0";
-    let mut person = Person::runs(&["--no-tty"], &["sh", "-c", script]);
+    let mut person = person(&["--no-tty"], &["sh", "-c", script]);
     person.sees("not a tty");
     assert_eq!(person.leaves(), Some(0));
 }

@@ -81,10 +81,41 @@ impl Signals {
     /// # Errors
     /// When descriptors run out.
     pub fn collect() -> Result<Self> {
+        Signals::those(|signal| !KEPT.contains(&signal))
+    }
+
+    /// Begins to collect these alone.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    pub fn only(signals: &[i32]) -> Result<Self> {
+        Signals::those(|signal| signals.contains(&signal))
+    }
+
+    fn those(take: impl Fn(i32) -> bool) -> Result<Self> {
         // What the caller ignores (nohup does so with SIGHUP) is not for the target either.
-        SignalQueue::new(|signal| !KEPT.contains(&signal) && !sys::signal::is_ignored(signal))
+        SignalQueue::new(|signal| take(signal) && !sys::signal::is_ignored(signal))
             .map(Signals)
             .map_err(|errno| Error::system("collect signals", errno))
+    }
+
+    /// Sleeps so long; less when a signal comes, which it gives.
+    pub fn sleep(&self, time: Duration) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(signal) = self.0.next() {
+                return Some(signal);
+            }
+            let left = time.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return None;
+            }
+            // Rounded up, so that it doesn't wake before its time.
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
+            let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            // Whatever it says, the loop looks at the signals and the clock.
+            let _ = poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX));
+        }
     }
 }
 

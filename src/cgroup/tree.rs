@@ -35,7 +35,7 @@ pub(crate) struct Dir {
 /// that the container has made below. What is gone counts as empty.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tree<'a> {
-    dirs: &'a [Dir],
+    pub(super) dirs: &'a [Dir],
 }
 
 impl<'a> Tree<'a> {

@@ -20,7 +20,7 @@ pub struct Events {
     #[arg(long)]
     stats: bool,
     /// Time from one line to the next, such as 500ms
-    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "5s")]
+    #[arg(long, value_name = "TIME", value_parser = values::interval, default_value = "5s")]
     interval: Duration,
     /// The container
     id: String,
@@ -44,12 +44,5 @@ impl CarryOut for Events {
             Err(_) if reader_is_gone.get() => Ok(0),
             told => told.map(|()| 0),
         }
-    }
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    match values::duration(text)? {
-        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
-        interval => Ok(interval),
     }
 }

@@ -19,6 +19,7 @@ mod settings;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod table;
 mod target;
 mod update;
@@ -67,6 +68,7 @@ const VERBS: &[Verb] = &[
     verb::<pause::Resume>("resume", Room::Oci),
     verb::<update::Update>("update", Room::Oci),
     verb::<events::Events>("events", Room::Oci),
+    verb::<stats::Stats>("stats", Room::Oci),
     verb::<features::Features>("features", Room::Oci),
 ];
 
@@ -274,10 +276,14 @@ fn shown(global: &Global, text: &str) -> u8 {
 
 /// Writes to standard output; a reader that went away has seen enough.
 fn print(text: &str) -> Result<(), Error> {
+    print_to_reader(text).map(drop)
+}
+
+/// The same; whether there is a reader for more.
+fn print_to_reader(text: &str) -> Result<bool, Error> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write to standard output", &error))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::io("write to standard output", &error)),
+        Ok(()) => Ok(true),
     }
 }

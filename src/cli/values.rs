@@ -41,6 +41,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a time such as 500ms, 30s, 5m or 1h"))
 }
 
+/// A time to wait for again and again.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        // Times further away than the clock goes can't be reckoned with.
+        interval if interval.as_secs() > 86400 => Err("it can be a day at most".to_owned()),
+        interval => Ok(interval),
+    }
+}
+
 /// Bytes, or with a suffix `b`, `k`, `m`, `g`, `t` (powers of 1024; `kb`, `MiB` … too).
 pub fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size such as 65536, 512k, 100m or 2g");

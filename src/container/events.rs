@@ -74,7 +74,7 @@ fn usage(record: &Record) -> Value {
     json!({ "type": "stats", "id": record.id, "data": record.tree().usage() })
 }
 
-fn found(store: &Store, id: &str) -> Result<(Record, Look)> {
+pub(super) fn found(store: &Store, id: &str) -> Result<(Record, Look)> {
     let dir = store.find(id)?;
     let record = dir.record()?;
     let look = Look::at(&dir, &record)?;

@@ -10,6 +10,7 @@ mod create;
 mod events;
 mod exec;
 mod lifecycle;
+mod meter;
 mod process;
 mod record;
 mod status;
@@ -20,5 +21,8 @@ pub use create::{Announce, Ended, Request, create, run, run_detached};
 pub use events::{events, stats};
 pub use exec::{Exec, exec, exec_detached};
 pub use lifecycle::{delete, kill, list, start, state};
+pub use meter::Meter;
 pub use status::{State, Status};
 pub use store::Store;
+
+pub use crate::cgroup::{Pressure, Usage};

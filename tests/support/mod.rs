@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod person;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{IoSliceMut, Read, Write};
