@@ -132,6 +132,7 @@ fn launch(
     announce: Announce<'_>,
 ) -> Result<Launched> {
     check_id(&request.id)?;
+    check_preserved(request.preserve_fds)?;
     let bundle = std::path::absolute(&request.bundle)
         .map_err(|error| Error::io("find the working directory", &error))?;
     let config = oci::bundle::read(&bundle)?;
@@ -285,6 +286,18 @@ pub(super) fn connect_console(
             Err(Error::said("make a terminal", reason).at("--console-socket"))
         }
         Some(path) => connect(Some(path), "--console-socket"),
+    }
+}
+
+/// What isn't open could come to be a descriptor of minirun's own, which must not be kept.
+pub(super) fn check_preserved(count: u32) -> Result<()> {
+    let missing = (3..).take(count as usize).find(|fd| !sys::process::is_inheritable(*fd));
+    match missing {
+        None => Ok(()),
+        Some(fd) => {
+            let reason = format!("descriptor {fd} isn't open");
+            Err(Error::said("pass descriptors on", reason).at("--preserve-fds"))
+        }
     }
 }
 

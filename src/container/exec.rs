@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 
-use super::create::{Announce, connect, connect_console, write_pid_file};
+use super::create::{Announce, check_preserved, connect, connect_console, write_pid_file};
 use super::lifecycle::not_running;
 use super::record::Record;
 use super::status::{Look, Status, state_of};
@@ -113,6 +113,7 @@ fn start(
     announce: Announce<'_>,
 ) -> Result<Running> {
     let step = || format!("execute in container {}", exec.id);
+    check_preserved(exec.preserve_fds)?;
     let dir = store.find(&exec.id)?;
     let record = dir.record()?;
     let look = Look::at(&dir, &record)?;
@@ -308,14 +309,12 @@ fn is_ending(pid: i32) -> bool {
 }
 
 /// The namespaces in which a process isn't where this one is. Those that both are in can't be
-/// joined by everybody, and needn't be.
+/// joined by everybody, and needn't be. One that can't be looked at counts as another: the
+/// kernel then says that the process is gone.
 fn namespaces(pid: i32) -> CloneFlags {
     let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
     let pid = pid.to_string();
-    let differs = |name: &str| {
-        let theirs = link(&pid, name);
-        theirs.is_some() && theirs != link("self", name)
-    };
+    let differs = |name: &str| link(&pid, name) != link("self", name);
     let flags = NAMESPACES.iter().filter(|(_, name)| differs(name));
     flags.fold(CloneFlags::empty(), |flags, (flag, _)| flags | *flag)
 }

@@ -330,20 +330,18 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    /// Who waits for `start` must hold nothing of the runtime's: its caller waits for the
-    /// end of pipes, and the next verb for the lock on the state directory.
+    /// Close-on-exec would come too late: execve looks its path up first, and one through
+    /// /proc/self/fd and a directory of the host's would lead to a program there
+    /// (CVE-2024-21626). Who waits for `start` must hold nothing of the runtime's anyway: its
+    /// caller waits for the end of pipes, and the next verb for the state directory's lock.
     fn close_inherited(&self, first: u32) -> Result<()> {
-        let listener = match self.ready.listener {
-            Some(listener) if self.plan.hands_over() => listener,
-            _ => return sys::process::close_on_exec_from(first as i32),
-        };
-        if let Some(slave) = &self.slave {
+        if let Some(slave) = self.slave.as_ref().filter(|_| self.plan.hands_over()) {
             connect_to(slave.as_fd())?;
         }
         let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
         let states = self.ready.states;
         let mut keep = [
-            listener.as_raw_fd(),
+            number(self.ready.listener),
             self.sync.as_raw_fd(),
             number(self.slave.as_ref().map(AsFd::as_fd)),
             number(states.map(|states| states[0].as_fd())),

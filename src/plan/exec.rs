@@ -64,14 +64,20 @@ impl Plan {
         if options.stdio {
             steps.container(Op::Stdio, "");
         }
+        if let Some(root) = spec.root().as_ref().filter(|_| !layout.has(CloneFlags::CLONE_NEWNS)) {
+            // No namespace leads into its file system; its first process is there by chroot(2).
+            let path = steps.c_string("root.path", root.path().as_os_str().as_bytes())?;
+            steps.container(Op::OpenRootfs { path }, "root.path");
+            steps.container(Op::Chroot, "root.path");
+        }
         labels::join_keyring(&mut steps, options)?;
         if let Some(op) = cpus {
             steps.container(op, "process.execCPUAffinity.final");
         }
         terminal(&mut steps, process);
         process::limits(&mut steps, spec, host, &layout)?;
-        process::surroundings(&mut steps, spec, options)?;
         process::close_inherited(&mut steps, options);
+        process::surroundings(&mut steps, spec, options)?;
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })

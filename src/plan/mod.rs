@@ -178,8 +178,8 @@ impl Plan {
         process::null_device(&mut steps, options);
         layout.names(&mut steps, spec, options)?;
         process::limits(&mut steps, spec, host, &layout)?;
-        process::surroundings(&mut steps, spec, options)?;
         process::close_inherited(&mut steps, options);
+        process::surroundings(&mut steps, spec, options)?;
         process::identity(&mut steps, spec, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })

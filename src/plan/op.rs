@@ -185,7 +185,7 @@ pub enum Op {
     Chdir { path: CString },
     /// Make sure that this process stands in its directory, and that it lies inside.
     CheckDir { path: CString },
-    /// Mark every descriptor from `first` on close-on-exec.
+    /// Close every descriptor from `first` on that no later step needs.
     CloseInherited { first: u32 },
     /// Make sure that the program is there and can be executed.
     FindProgram { candidates: Vec<CString> },

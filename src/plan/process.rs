@@ -130,10 +130,11 @@ pub(super) fn null_device(steps: &mut Steps, options: &Options) {
     }
 }
 
-/// Profiles older than close_range(2) forbid it, so it comes before the filter that is
-/// installed among the steps of the identity. What is opened later closes itself.
+/// Before the first path of the container's that may lead through /proc/self/fd, and before
+/// the filter: profiles older than close_range(2) forbid it. What is opened later closes itself.
 pub(super) fn close_inherited(steps: &mut Steps, options: &Options) {
-    steps.container(Op::CloseInherited { first: 3 + options.preserve_fds }, "");
+    let first = options.preserve_fds.saturating_add(3);
+    steps.container(Op::CloseInherited { first }, "");
 }
 
 /// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).

@@ -214,11 +214,9 @@ impl fmt::Display for Op {
             Op::Home { uid } => write!(f, "find the home of uid {uid}"),
             Op::CheckDir { path } => write!(f, "check the working directory {}", text(path)),
             Op::Chdir { path } => write!(f, "change directory to {}", text(path)),
-            Op::CloseInherited { first: 3 } => {
-                f.write_str("mark inherited descriptors close-on-exec")
-            }
+            Op::CloseInherited { first: 3 } => f.write_str("close inherited descriptors"),
             Op::CloseInherited { first } => {
-                write!(f, "mark inherited descriptors from {first} on close-on-exec")
+                write!(f, "close inherited descriptors from {first} on")
             }
             Op::FindProgram { candidates } => match candidates.first() {
                 Some(first) if candidates.len() == 1 => write!(f, "find {}", text(first)),

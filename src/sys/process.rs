@@ -220,6 +220,14 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)
 }
 
+/// Whether a descriptor of this number is open and was meant for the programs that this
+/// process executes, as those of its caller are.
+pub fn is_inheritable(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no argument, and a number that isn't open gives EBADF.
+    let flags = Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) });
+    flags.is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
 /// Closes every descriptor from `first` on but these, which it sorts; a descriptor below 0
 /// stands for none.
 ///

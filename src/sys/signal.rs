@@ -23,13 +23,13 @@ pub fn block_all() -> SavedMask {
     }
 }
 
-/// Lets a command start with no signal blocked or ignored, whatever its parent does with
-/// them.
+/// Lets a command start with no signal blocked or ignored and no descriptor but the standard
+/// ones, whatever its parent has of them.
 pub fn reset_in_child(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let reset = || {
         reset_all();
-        Ok(())
+        super::process::close_on_exec_from(3).map_err(std::io::Error::from)
     };
     // SAFETY: between fork and execve this makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(reset) };
