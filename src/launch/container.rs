@@ -140,12 +140,12 @@ impl<'a> Container<'a> {
                 self.root = Some(root::open_rootfs(path)?);
                 Ok(())
             }
-            Op::BindRootfs { path } => {
-                self.root = Some(root::bind_rootfs(path)?);
+            Op::BindRootfs { path, nodev } => {
+                self.root = Some(root::bind_rootfs(path, *nodev)?);
                 Ok(())
             }
-            Op::OverlayRootfs { path, userxattr } => {
-                self.root = Some(root::overlay_rootfs(path, *userxattr)?);
+            Op::OverlayRootfs { path, nodev, userxattr } => {
+                self.root = Some(root::overlay_rootfs(path, *nodev, *userxattr)?);
                 Ok(())
             }
             Op::Mount(new) => mounts::mount_new(self.root()?, new),

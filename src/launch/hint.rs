@@ -65,7 +65,7 @@ pub(super) const NO_FORMAT: &str = "it is neither a program for this machine nor
 
 fn rootfs(plan: &Plan) -> Option<&CStr> {
     plan.steps.iter().find_map(|step| match &step.op {
-        Op::BindRootfs { path } | Op::OverlayRootfs { path, .. } => Some(path.as_c_str()),
+        Op::BindRootfs { path, .. } | Op::OverlayRootfs { path, .. } => Some(path.as_c_str()),
         _ => None,
     })
 }

@@ -44,9 +44,12 @@ pub(super) fn open_rootfs(path: &CStr) -> Result<OwnedFd> {
 }
 
 /// Binds the root filesystem onto itself and gives its descriptor.
-pub(super) fn bind_rootfs(path: &CStr) -> Result<OwnedFd> {
+pub(super) fn bind_rootfs(path: &CStr, nodev: bool) -> Result<OwnedFd> {
     let place = open(path, DIR, Mode::empty())?;
     let tree = sys::mount::clone_tree_at(place.as_fd(), true)?;
+    if nodev {
+        sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NODEV, 0, 0, true)?;
+    }
     sys::mount::move_mount(tree.as_fd(), place.as_fd())?;
     Ok(tree)
 }
@@ -55,7 +58,7 @@ pub(super) fn bind_rootfs(path: &CStr) -> Result<OwnedFd> {
 ///
 /// The layers are named relative to the working directory and by descriptor, so that
 /// no character of the path can be taken for a separator of overlay's options.
-pub(super) fn overlay_rootfs(path: &CStr, userxattr: bool) -> Result<OwnedFd> {
+pub(super) fn overlay_rootfs(path: &CStr, nodev: bool, userxattr: bool) -> Result<OwnedFd> {
     let lower = open(path, DIR, Mode::empty())?;
     mount(Some(c"tmpfs"), path, Some(c"tmpfs"), MsFlags::empty(), Some(c"mode=0755"))?;
     chdir(path)?;
@@ -78,8 +81,9 @@ pub(super) fn overlay_rootfs(path: &CStr, userxattr: bool) -> Result<OwnedFd> {
         ),
     )
     .map_err(|_| Errno::ENAMETOOLONG)?;
+    let flags = if nodev { MsFlags::MS_NODEV } else { MsFlags::empty() };
     inside::with_c_str(&options.bytes[..options.len], |options| {
-        mount(Some(c"overlay"), c"merged", Some(c"overlay"), MsFlags::empty(), Some(options))
+        mount(Some(c"overlay"), c"merged", Some(c"overlay"), flags, Some(options))
     })?;
     open(c"merged", DIR, Mode::empty())
 }

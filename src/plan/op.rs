@@ -105,10 +105,11 @@ pub enum Op {
     PrivateParent { path: CString },
     /// Open the root filesystem where it is, in a mount namespace that isn't new.
     OpenRootfs { path: CString },
-    /// Bind the root filesystem onto itself, so that it is a mount to pivot into.
-    BindRootfs { path: CString },
+    /// Bind the root filesystem onto itself, so that it is a mount to pivot into; with
+    /// `nodev` the device nodes in it can't be opened.
+    BindRootfs { path: CString, nodev: bool },
     /// Cover the root filesystem by a throw-away layer in memory.
-    OverlayRootfs { path: CString, userxattr: bool },
+    OverlayRootfs { path: CString, nodev: bool, userxattr: bool },
     /// Mount a filesystem below the root filesystem.
     Mount(NewMount),
     /// Bind a host path below the root filesystem.

@@ -92,10 +92,13 @@ pub(super) fn open(
         Some(propagation) => steps.container(Op::PropagateMounts { propagation }, PROPAGATION),
         None => steps.container(Op::PrivateParent { path: path.clone() }, PROPAGATION),
     }
+    // No cgroup of `run ROOTFS` denies devices, and all that it needs are made in /dev; nodes
+    // that somebody has put into the directory are none of the container's.
+    let nodev = !options.oci;
     let op = if options.ephemeral {
-        Op::OverlayRootfs { path, userxattr: layout.has_user() }
+        Op::OverlayRootfs { path, nodev, userxattr: layout.has_user() }
     } else {
-        Op::BindRootfs { path }
+        Op::BindRootfs { path, nodev }
     };
     steps.container(op, "root.path");
     Ok(())

@@ -136,7 +136,7 @@ impl fmt::Display for Op {
                 write!(f, "make the mount private that holds {}", text(path))
             }
             Op::OpenRootfs { path } => write!(f, "open the root directory {}", text(path)),
-            Op::BindRootfs { path } => write!(f, "open the root filesystem {}", text(path)),
+            Op::BindRootfs { path, .. } => write!(f, "open the root filesystem {}", text(path)),
             Op::OverlayRootfs { path, .. } => {
                 write!(f, "open the root filesystem {} below a throw-away overlay", text(path))
             }
@@ -291,6 +291,9 @@ impl Op {
             },
             Op::PrivateParent { .. } => "the mounts below the root filesystem stay off the host's",
             Op::OpenRootfs { .. } => "everything below is found from here",
+            Op::BindRootfs { nodev: true, .. } => {
+                "pivot_root needs a mount; device nodes that the directory has can't be opened"
+            }
             Op::BindRootfs { .. } => "pivot_root needs a mount, not just a directory",
             Op::OverlayRootfs { .. } => "writes go to memory, the directory stays as it is",
             Op::Mount(mount) => mount.purpose(),
