@@ -59,7 +59,7 @@ mod trace;
 
 pub use attach::Signals;
 pub use command::{
-    Bundle, Child, Command, Container, ExitStatus, Network, Output, Stdio, UserNamespace,
+    Bundle, Child, Command, Container, ExitStatus, Network, Output, Seccomp, Stdio, UserNamespace,
 };
 pub use error::{Error, Result};
 pub use launch::{Entry, Journal};

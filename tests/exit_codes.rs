@@ -122,7 +122,7 @@ fn wrong_usage_is_125() {
         &["run", "--user", "abc", "/r"],
         &["run", "--timeout", "soon", "/r"],
         &["run", "--memory", "1x", "/r"],
-        &["run", "--security-opt", "seccomp=default.json", "/r"],
+        &["run", "--security-opt", "seccomp=/no/such.json", "/r"],
         &["run", "--detach", "--tty", "/r"],
         &["fly"],
         &[],

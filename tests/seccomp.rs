@@ -10,29 +10,6 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use support::{TempDir, minirun, rootfs, said, skipped, stderr, without_root};
 
-/// Makes one system call, through the ABI asked for, and prints what the kernel answered.
-const PROBE: &str = r#"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int main(int argc, char **argv) {
-    unsigned long arg[4] = {0};
-    for (int i = 2; i < argc && i < 6; i++) arg[i - 2] = strtoul(argv[i], NULL, 0);
-    long answer;
-    if (!strcmp(argv[1], "i386"))
-        __asm__ volatile("int $0x80" : "=a"(answer)
-                         : "a"(arg[0]), "b"(arg[1]), "c"(arg[2]), "d"(arg[3])
-                         : "memory", "r8", "r9", "r10", "r11");
-    else
-        __asm__ volatile("syscall" : "=a"(answer)
-                         : "a"(arg[0]), "D"(arg[1]), "S"(arg[2]), "d"(arg[3])
-                         : "memory", "rcx", "r11");
-    printf("%ld\n", answer);
-    return 0;
-}
-"#;
-
 struct Place {
     dir: TempDir,
     no_new_privileges: bool,
@@ -92,15 +69,8 @@ impl Place {
         self.run_config(&self.config(profile, args))
     }
 
-    /// The probe as a program without libraries.
     fn probe(&self) -> Option<PathBuf> {
-        let source = self.dir.path().join("probe.c");
-        fs::write(&source, PROBE).unwrap();
-        let probe = self.dir.path().join("probe");
-        let mut gcc = Command::new("gcc");
-        gcc.args(["-static", "-O1", "-o"]).arg(&probe).arg(&source).stderr(Stdio::null());
-        let built = cfg!(target_arch = "x86_64") && gcc.status().is_ok_and(|s| s.success());
-        (!skipped((!built).then_some("gcc, a static libc and x86_64 are needed"))).then_some(probe)
+        support::probe(self.dir.path())
     }
 
     fn probed(&self, profile: &Value, call: &str) -> Output {

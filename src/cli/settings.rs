@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdin, stdout};
 
 use clap::{Args, ValueEnum};
 use minirun::plan::op::TerminalSize;
-use minirun::{Command, Container, Error, Network, UserNamespace};
+use minirun::{Command, Container, Error, Network, Seccomp, UserNamespace};
 
 use super::values::{self, SecurityOption};
 
@@ -77,7 +77,7 @@ pub struct Settings {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Security")]
     pub cap_drop: Vec<String>,
-    /// no-new-privileges[=false] or seccomp=unconfined
+    /// no-new-privileges[=false], seccomp=unconfined, or seccomp=FILE with a profile
     #[arg(long, value_name = "OPTION", value_parser = values::security_option, help_heading = "Security")]
     pub security_opt: Vec<SecurityOption>,
 
@@ -243,7 +243,11 @@ impl Settings {
         for option in &self.security_opt {
             match option {
                 SecurityOption::NoNewPrivileges(on) => drop(container.no_new_privileges(*on)),
-                SecurityOption::SeccompUnconfined => {}
+                SecurityOption::SeccompUnconfined => drop(container.seccomp(Seccomp::Unconfined)),
+                SecurityOption::SeccompProfile(file) => {
+                    let profile = super::read_json(file, "--security-opt seccomp")?;
+                    container.seccomp(Seccomp::Profile(profile));
+                }
             }
         }
         Ok(())

@@ -189,22 +189,23 @@ pub fn tmpfs(text: &str) -> Result<(String, Vec<String>), String> {
 }
 
 /// A switch of `--security-opt`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecurityOption {
     NoNewPrivileges(bool),
     SeccompUnconfined,
+    /// The name of a file.
+    SeccompProfile(String),
 }
 
-/// `no-new-privileges[=true|false]` or `seccomp=unconfined`.
+/// `no-new-privileges[=true|false]`, `seccomp=unconfined` or `seccomp=FILE`.
 pub fn security_option(text: &str) -> Result<SecurityOption, String> {
     match text.split_once(['=', ':']).unwrap_or((text, "")) {
         ("no-new-privileges", "" | "true") => Ok(SecurityOption::NoNewPrivileges(true)),
         ("no-new-privileges", "false") => Ok(SecurityOption::NoNewPrivileges(false)),
         ("seccomp", "unconfined") => Ok(SecurityOption::SeccompUnconfined),
-        ("seccomp", _) => {
-            Err("this version has no seccomp profiles; only seccomp=unconfined".into())
-        }
-        _ => Err(format!("{text:?} is neither no-new-privileges[=false] nor seccomp=unconfined")),
+        ("seccomp", "") => Err("seccomp needs unconfined or the name of a profile's file".into()),
+        ("seccomp", file) => Ok(SecurityOption::SeccompProfile(file.to_owned())),
+        _ => Err(format!("{text:?} is neither no-new-privileges[=false] nor seccomp=…")),
     }
 }
 

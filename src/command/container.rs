@@ -12,7 +12,8 @@ use crate::oci::defaults;
 ///
 /// The defaults are those of `minirun run`: new pid, network, IPC, mount, UTS and
 /// cgroup namespaces (and a user namespace when the caller isn't root), the container
-/// engines' default capabilities or less, no_new_privs, an init as PID 1.
+/// engines' default capabilities or less and default seccomp profile, no_new_privs, an init
+/// as PID 1.
 ///
 /// ```
 /// use minirun::Container;
@@ -40,6 +41,7 @@ pub struct Container {
     pub(super) cap_drop_all: bool,
     pub(super) cap_drop: Vec<Capability>,
     pub(super) no_new_privileges: bool,
+    pub(super) seccomp: Seccomp,
     pub(super) rlimits: Vec<(PosixRlimitType, u64, u64)>,
     pub(super) memory: Option<i64>,
     pub(super) cpus: Option<f64>,
@@ -79,6 +81,19 @@ pub enum UserNamespace {
     Full,
 }
 
+/// Which system calls a container may make.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Seccomp {
+    /// Those of the container engines' default profile, by the container's capabilities.
+    #[default]
+    Default,
+    /// All.
+    Unconfined,
+    /// Those of a profile in JSON: a `linux.seccomp` of the runtime-spec, or a file that
+    /// Docker, podman or Kubernetes would take.
+    Profile(serde_json::Value),
+}
+
 impl Container {
     /// A container with this directory as its root filesystem. A relative path is
     /// taken from the working directory of the moment the container starts.
@@ -97,6 +112,7 @@ impl Container {
             cap_drop_all: false,
             cap_drop: Vec::new(),
             no_new_privileges: true,
+            seccomp: Seccomp::Default,
             rlimits: Vec::new(),
             memory: None,
             cpus: None,
@@ -197,6 +213,13 @@ impl Container {
     /// Whether set-uid programs inside give nothing; on by default.
     pub fn no_new_privileges(&mut self, no_new_privileges: bool) -> &mut Self {
         self.no_new_privileges = no_new_privileges;
+        self
+    }
+
+    /// Which system calls the container may make; [`Seccomp::Default`] unless said otherwise.
+    /// What a profile has that can't be carried out is an error of the start.
+    pub fn seccomp(&mut self, seccomp: Seccomp) -> &mut Self {
+        self.seccomp = seccomp;
         self
     }
 

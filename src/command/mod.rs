@@ -13,7 +13,7 @@ use oci_spec::runtime::Spec;
 
 pub use bundle::Bundle;
 pub use child::{Child, ExitStatus, Output};
-pub use container::{Container, Network, UserNamespace};
+pub use container::{Container, Network, Seccomp, UserNamespace};
 pub use stdio::Stdio;
 
 use crate::error::Result;

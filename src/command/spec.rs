@@ -7,16 +7,17 @@ use std::path::PathBuf;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder, Capability, Linux, LinuxCapabilities, LinuxCpu, LinuxIdMapping,
-    LinuxIdMappingBuilder, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder,
-    Process, Root, Spec, User,
+    LinuxIdMappingBuilder, LinuxMemory, LinuxPids, LinuxResources, LinuxSeccomp, PosixRlimit,
+    PosixRlimitBuilder, Process, Root, Spec, User,
 };
 
-use super::{Command, Container, Network, UserNamespace};
+use super::{Command, Container, Network, Seccomp, UserNamespace};
 use crate::error::{Error, Result};
 use crate::host::{Host, Subordinate};
 use crate::oci::features::NEWEST_VERSION;
 use crate::oci::{annotations, defaults};
 use crate::plan::{DEFAULT_PATH, Lifecycle, Options};
+use crate::seccomp::{self, Machine};
 
 /// Which config.json path an option ends up at, for messages.
 const ORIGINS: &[(&str, &str)] = &[
@@ -30,6 +31,7 @@ const ORIGINS: &[(&str, &str)] = &[
     ("process.noNewPrivileges", "--security-opt no-new-privileges"),
     ("process.capabilities", "--cap-add, --cap-drop"),
     ("process.capabilities.bounding", "--cap-add, --cap-drop"),
+    ("linux.seccomp", "--security-opt seccomp"),
     ("linux.resources.memory.limit", "--memory"),
     ("linux.resources.cpu.quota", "--cpus"),
     ("linux.resources.pids.limit", "--pids"),
@@ -77,14 +79,17 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     let rootfs = std::path::absolute(&container.rootfs)
         .map_err(|error| Error::io("find the working directory", &error))?;
     root.set_path(rootfs).set_readonly(Some(container.read_only));
+    let capabilities = capabilities(container, grantable);
+    let mut linux = linux(container, maps)?;
+    linux.set_seccomp(seccomp(container, &capabilities, host)?);
     let mut spec = Spec::default();
     spec.set_version(NEWEST_VERSION.to_owned())
         .set_root(Some(root))
         .set_mounts(Some(mounts))
-        .set_process(Some(process(command, &hostname, grantable)?))
+        .set_process(Some(process(command, &hostname, &capabilities)?))
         .set_hostname(Some(hostname))
         .set_annotations(annotations::of(container.init, container.ephemeral))
-        .set_linux(Some(linux(container, maps)?));
+        .set_linux(Some(linux));
     let piped = |stdio: &super::Stdio| !matches!(stdio, super::Stdio::Inherit);
     let options = Options {
         name,
@@ -102,7 +107,11 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     Ok((spec, options))
 }
 
-fn process(command: &Command, hostname: &str, grantable: u64) -> Result<Process> {
+fn process(
+    command: &Command,
+    hostname: &str,
+    capabilities: &HashSet<Capability>,
+) -> Result<Process> {
     let container = &command.container;
     let (uid, gid) = command.user;
     let mut user = User::default();
@@ -124,6 +133,12 @@ fn process(command: &Command, hostname: &str, grantable: u64) -> Result<Process>
         env.retain(|old| old.split_once('=').is_none_or(|(old, _)| old != name));
         env.push(entry.clone());
     }
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(Some(capabilities.clone()))
+        .set_effective(Some(capabilities.clone()))
+        .set_permitted(Some(capabilities.clone()))
+        .set_inheritable(None)
+        .set_ambient(None);
     let mut process = Process::default();
     process
         .set_terminal(Some(command.tty.is_some()))
@@ -131,7 +146,7 @@ fn process(command: &Command, hostname: &str, grantable: u64) -> Result<Process>
         .set_args(Some(command.args.clone()))
         .set_env(Some(env))
         .set_cwd(PathBuf::from(command.cwd.as_deref().unwrap_or("/")))
-        .set_capabilities(Some(capabilities(container, grantable)))
+        .set_capabilities(Some(sets))
         .set_rlimits(Some(rlimits(container)?))
         .set_no_new_privileges(Some(container.no_new_privileges));
     if let Some(Some(size)) = command.tty {
@@ -143,7 +158,7 @@ fn process(command: &Command, hostname: &str, grantable: u64) -> Result<Process>
 }
 
 /// As the engines do: ALL first, then single names, and dropping beats adding.
-fn capabilities(container: &Container, grantable: u64) -> LinuxCapabilities {
+fn capabilities(container: &Container, grantable: u64) -> HashSet<Capability> {
     let mut set: HashSet<Capability> = match (container.cap_add_all, container.cap_drop_all) {
         (true, false) => caps::all()
             .into_iter()
@@ -157,13 +172,33 @@ fn capabilities(container: &Container, grantable: u64) -> LinuxCapabilities {
     for dropped in &container.cap_drop {
         set.remove(dropped);
     }
-    let mut sets = LinuxCapabilities::default();
-    sets.set_bounding(Some(set.clone()))
-        .set_effective(Some(set.clone()))
-        .set_permitted(Some(set))
-        .set_inheritable(None)
-        .set_ambient(None);
-    sets
+    set
+}
+
+/// None where minirun doesn't know the machine's system calls, unless a profile was named.
+fn seccomp(
+    container: &Container,
+    capabilities: &HashSet<Capability>,
+    host: &Host,
+) -> Result<Option<LinuxSeccomp>> {
+    match (&container.seccomp, Machine::NATIVE) {
+        (Seccomp::Unconfined, _) | (Seccomp::Default, None) => Ok(None),
+        (Seccomp::Default, Some(machine)) => {
+            Ok(Some(built(seccomp::default_profile(machine, capabilities))?))
+        }
+        (Seccomp::Profile(_), None) => {
+            let reason = "the system calls of this machine aren't known";
+            Err(Error::said("read a seccomp profile", reason).at("--security-opt seccomp"))
+        }
+        (Seccomp::Profile(profile), Some(machine)) => {
+            let about = seccomp::Container { machine, kernel: host.kernel, bounding: capabilities };
+            let resolved = seccomp::resolve(profile.clone(), &about);
+            Ok(Some(resolved.map_err(|refusal| {
+                let place = format!("--security-opt seccomp {}", refusal.path);
+                Error::said("read a seccomp profile", refusal.reason).at(place.trim_end())
+            })?))
+        }
+    }
 }
 
 fn rlimits(container: &Container) -> Result<Vec<PosixRlimit>> {

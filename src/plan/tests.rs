@@ -108,6 +108,9 @@ fn assert_before(plan: &Plan, first: &str, second: &str) {
 #[test]
 fn the_default_plan_of_root_reads_as_it_should() {
     let text = plan(&shell(&container()), &root()).unwrap().to_string();
+    // What the filter comes to is the machine's; the profile has its own tests.
+    let (before, filter) = text.split_once("filter: ").unwrap();
+    let text = format!("{before}filter {}", filter.trim_start_matches(|c| c != '['));
     let expected = include_str!("default_plan.txt");
     assert_eq!(text, expected, "if this is meant, write it to src/plan/default_plan.txt");
 }

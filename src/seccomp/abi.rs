@@ -26,6 +26,9 @@ impl Machine {
         None
     };
 
+    #[cfg(test)]
+    pub(super) const ALL: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
+
     /// Its own ABI first; the kernel tells those of one architecture apart by the number.
     pub(super) fn architectures(self) -> &'static [Architecture] {
         match self {
@@ -37,6 +40,22 @@ impl Machine {
                 Architecture { audit: 0xc000_00b7, abis: &[Abi::Aarch64] },
                 Architecture { audit: 0x4000_0028, abis: &[Abi::Arm] },
             ],
+        }
+    }
+
+    /// What a profile calls it.
+    pub(super) fn architecture(self) -> Arch {
+        match self {
+            Machine::X86_64 => Arch::ScmpArchX86_64,
+            Machine::Aarch64 => Arch::ScmpArchAarch64,
+        }
+    }
+
+    /// What profiles of engines written in Go call it.
+    pub(super) fn name_in_go(self) -> &'static str {
+        match self {
+            Machine::X86_64 => "amd64",
+            Machine::Aarch64 => "arm64",
         }
     }
 
@@ -118,6 +137,11 @@ pub(super) struct Syscall<'a> {
 impl<'a> Syscall<'a> {
     pub(super) fn named(name: &'a str) -> Self {
         Syscall { name, row: SYSCALLS.binary_search_by_key(&name, |row| row.0).ok() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_known(self) -> bool {
+        self.row.is_some() || self.private_number(Abi::Arm).is_some()
     }
 
     /// Finds names quickly that come in the order of the table, as they do in profiles.

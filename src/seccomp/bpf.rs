@@ -81,7 +81,8 @@ struct Branch {
 #[derive(Default)]
 pub(super) struct Assembler {
     reversed: Vec<sock_filter>,
-    returns: HashMap<u32, Label>,
+    /// The last of each value; there are few.
+    returns: Vec<(u32, Label)>,
     gotos: HashMap<Label, Label>,
     branches: HashMap<Branch, Label>,
 }
@@ -89,10 +90,7 @@ pub(super) struct Assembler {
 impl Assembler {
     /// Ends the program with a `SECCOMP_RET_*` value.
     pub(super) fn end(&mut self, value: u32) -> Label {
-        match self.returns.get(&value) {
-            Some(label) => *label,
-            None => self.write_end(value),
-        }
+        self.known_end(value).unwrap_or_else(|| self.write_end(value))
     }
 
     /// Compares what is in the accumulator; it may hold something else at both targets.
@@ -173,16 +171,21 @@ impl Assembler {
         }
         let at = self.reversed[target.0];
         if at.code == RETURN {
-            let known = self.returns.get(&at.k).copied();
-            return known.filter(|label| is_near(*label)).unwrap_or_else(|| self.write_end(at.k));
+            let known = self.known_end(at.k).filter(|label| is_near(*label));
+            return known.unwrap_or_else(|| self.write_end(at.k));
         }
         let known = self.gotos.get(&target).copied();
         known.filter(|label| is_near(*label)).unwrap_or_else(|| self.goto(target))
     }
 
+    fn known_end(&self, value: u32) -> Option<Label> {
+        self.returns.iter().find(|(known, _)| *known == value).map(|(_, label)| *label)
+    }
+
     fn write_end(&mut self, value: u32) -> Label {
         let label = self.write(RETURN, value, 0, 0);
-        self.returns.insert(value, label);
+        self.returns.retain(|(known, _)| *known != value);
+        self.returns.push((value, label));
         label
     }
 

@@ -17,6 +17,9 @@ const ARGUMENTS: u32 = 16;
 /// What a filter says to calls that come through another ABI than the profile's.
 const FOREIGN: u32 = libc::SECCOMP_RET_KILL_THREAD;
 
+/// Numbers below this are looked up in a table; only arm has greater ones, a few.
+const COMMON_NUMBERS: usize = 1024;
+
 /// What happens to a call: the same always, or as the first check says that it passes.
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict<'a> {
@@ -108,6 +111,8 @@ struct Entry<'a> {
 
 impl<'a> Calls<'a> {
     fn new(profile: &'a Profile<'a>, abi: Abi) -> Result<Self, Refusal> {
+        // Most rules have no conditions, and of those the first for a call counts alone.
+        let mut always = vec![None; COMMON_NUMBERS];
         let mut entries = Vec::new();
         let mut behind_multiplexers = Vec::new();
         let mut newest = None;
@@ -126,25 +131,35 @@ impl<'a> Calls<'a> {
                 let Some(number) = number.or_else(|| syscall.private_number(abi)) else {
                     continue;
                 };
-                entries.extend(rule.alternatives.iter().map(|conditions| Entry {
-                    number,
-                    check: Check { conditions: needed(conditions, abi), action: rule.action },
-                    rule: Some(index),
-                }));
+                for conditions in &rule.alternatives {
+                    let conditions = needed(conditions, abi);
+                    let common = always.get_mut((number - abi.first()) as usize);
+                    match common.filter(|_| conditions.is_empty()) {
+                        Some(known) => _ = known.get_or_insert(rule.action),
+                        None => {
+                            let check = Check { conditions, action: rule.action };
+                            entries.push(Entry { number, check, rule: Some(index) });
+                        }
+                    }
+                }
             }
         }
         behind_multiplexers.sort_by_key(|(row, _)| *row);
         let behind = behind_multiplexers.chunk_by(|a, b| a.0 == b.0);
         entries.extend(behind.filter_map(multiplexer_entry));
-        // Small keys are sorted rather than the entries, of which a profile has some hundred.
-        let mut order: Vec<(u32, usize)> =
-            entries.iter().enumerate().map(|(index, entry)| (entry.number, index)).collect();
-        order.sort_unstable();
-        let verdicts = order.chunk_by(|a, b| a.0 == b.0).map(|call| {
-            let entries: Vec<&Entry> = call.iter().map(|(_, index)| &entries[*index]).collect();
-            Ok((call[0].0, verdict(&entries, abi)?))
-        });
-        Ok(Calls { verdicts: verdicts.collect::<Result<_, _>>()?, newest })
+        let is_always =
+            |number: u32| matches!(always.get((number - abi.first()) as usize), Some(Some(_)));
+        entries.retain(|entry| !is_always(entry.number));
+        entries.sort_by_key(|entry| entry.number);
+        let numbered = (abi.first()..).zip(&always);
+        let mut verdicts: Vec<(u32, Verdict)> = numbered
+            .filter_map(|(number, action)| Some((number, Verdict::Always((*action)?))))
+            .collect();
+        for call in entries.chunk_by(|a, b| a.number == b.number) {
+            verdicts.push((call[0].number, verdict(call, abi)?));
+        }
+        verdicts.sort_by_key(|(number, _)| *number);
+        Ok(Calls { verdicts, newest })
     }
 
     /// Appends the ranges of the ABI's numbers.
@@ -195,7 +210,7 @@ fn needed(conditions: &[Condition], abi: Abi) -> Cow<'_, [Condition]> {
 }
 
 /// What the rules for a call come to.
-fn verdict<'a>(entries: &[&Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal> {
+fn verdict<'a>(entries: &[Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal> {
     let always = entries.iter().find(|entry| entry.check.conditions.is_empty());
     if let Some(entry) = always {
         return Ok(Verdict::Always(entry.check.action));
@@ -204,7 +219,7 @@ fn verdict<'a>(entries: &[&Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal>
         return Err(too_long(entries.len()));
     }
     for (index, entry) in entries.iter().enumerate() {
-        let conflicts = |earlier: &&&Entry| {
+        let conflicts = |earlier: &&Entry| {
             earlier.check.action != entry.check.action
                 && earlier.check.conditions.starts_with(&entry.check.conditions)
         };

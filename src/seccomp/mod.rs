@@ -20,6 +20,8 @@
 mod abi;
 mod bpf;
 mod compiler;
+mod default;
+mod engines;
 mod profile;
 mod tables;
 
@@ -30,6 +32,8 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 
 pub use abi::Machine;
 pub(crate) use bpf::Program;
+pub(crate) use default::default_profile;
+pub(crate) use engines::{Container, resolve};
 
 /// A program that is ready to be installed, and what it does in figures.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +69,7 @@ pub(crate) fn listener(profile: &LinuxSeccomp) -> Option<Listener> {
 /// What can't be carried out of a profile.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The config.json path of the field.
+    /// The path of the field, in the config.json or in the file of a profile.
     pub(crate) path: String,
     pub(crate) reason: String,
 }

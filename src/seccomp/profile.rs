@@ -113,7 +113,8 @@ fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
     } else {
         vec![conditions]
     };
-    let names = Syscall::all(syscall.names()).collect();
+    let mut names = Vec::with_capacity(syscall.names().len());
+    names.extend(Syscall::all(syscall.names()));
     Ok(Rule { names, action, alternatives })
 }
 

@@ -7,6 +7,7 @@ use super::abi::{Abi, Machine, Syscall};
 use super::tables::{MULTIPLEXED, SYSCALLS};
 use super::{Filter, Listener, Refusal, compile};
 
+mod default;
 mod differential;
 mod headers;
 

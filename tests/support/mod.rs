@@ -135,6 +135,39 @@ pub fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Makes one system call, through the ABI asked for, and prints what the kernel answered.
+const PROBE: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(int argc, char **argv) {
+    unsigned long arg[4] = {0};
+    for (int i = 2; i < argc && i < 6; i++) arg[i - 2] = strtoul(argv[i], NULL, 0);
+    long answer;
+    if (!strcmp(argv[1], "i386"))
+        __asm__ volatile("int $0x80" : "=a"(answer)
+                         : "a"(arg[0]), "b"(arg[1]), "c"(arg[2]), "d"(arg[3])
+                         : "memory", "r8", "r9", "r10", "r11");
+    else
+        __asm__ volatile("syscall" : "=a"(answer)
+                         : "a"(arg[0]), "D"(arg[1]), "S"(arg[2]), "d"(arg[3])
+                         : "memory", "rcx", "r11");
+    printf("%ld\n", answer);
+    return 0;
+}
+"#;
+
+/// The probe as a program without libraries, in a directory.
+pub fn probe(dir: &Path) -> Option<PathBuf> {
+    let (source, probe) = (dir.join("probe.c"), dir.join("probe"));
+    fs::write(&source, PROBE).unwrap();
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-static", "-O1", "-o"]).arg(&probe).arg(&source).stderr(Stdio::null());
+    let built = cfg!(target_arch = "x86_64") && gcc.status().is_ok_and(|s| s.success());
+    (!skipped((!built).then_some("gcc, a static libc and x86_64 are needed"))).then_some(probe)
+}
+
 /// What a run could leave behind: mounts, cgroups, processes, temporary files.
 #[derive(Debug)]
 pub struct Traces(BTreeSet<String>);
