@@ -16,8 +16,8 @@ use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 use super::home::Home;
 use super::journal::Journal;
 use super::{
-    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, labels, listener,
-    masks, mounts, pty, root, sysctl,
+    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, intermediate,
+    labels, listener, masks, mounts, pty, root, sysctl,
 };
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
@@ -130,6 +130,8 @@ impl<'a> Container<'a> {
             Op::DieWithParent => self.die_with_parent(),
             Op::Undumpable => sys::identity::set_undumpable(),
             Op::JoinCgroup { tasks } => write_file(tasks, b"0"),
+            Op::JoinNamespace { namespace } => intermediate::join_namespace(self.ready, *namespace),
+            Op::JoinProcess { namespaces } => intermediate::join_process(self.ready, *namespaces),
             Op::Unshare { namespaces } => nix::sched::unshare(*namespaces),
             Op::LoopbackUp => sys::network::loopback_up(),
             Op::PropagateMounts { propagation } | Op::PropagateRoot { propagation } => {
@@ -241,8 +243,6 @@ impl<'a> Container<'a> {
             | Op::Record
             | Op::OpenNamespace { .. }
             | Op::Intermediate
-            | Op::JoinNamespace { .. }
-            | Op::JoinProcess { .. }
             | Op::MapIds { .. }
             | Op::MoveNetDevice { .. }
             | Op::RenderState

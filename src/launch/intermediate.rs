@@ -6,7 +6,7 @@
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sched::setns;
+use nix::sched::{CloneFlags, setns};
 
 use super::container::{self, Container};
 use super::journal::Journal;
@@ -42,11 +42,8 @@ fn carry_out(
     sync: BorrowedFd<'_>,
 ) -> Result<()> {
     match &step.op {
-        Op::JoinNamespace { namespace } => {
-            let opened = ready.namespaces.iter().find(|(flag, _)| flag == namespace);
-            setns(&opened.ok_or(Errno::EBADF)?.1, *namespace)
-        }
-        Op::JoinProcess { namespaces } => setns(ready.process.ok_or(Errno::EBADF)?, *namespaces),
+        Op::JoinNamespace { namespace } => join_namespace(ready, *namespace),
+        Op::JoinProcess { namespaces } => join_process(ready, *namespaces),
         Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
         Op::OomScore { score } => container::set_oom_score(score),
         Op::AppArmor { profile } => labels::apparmor(profile),
@@ -62,4 +59,15 @@ fn carry_out(
         }
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// Joins a namespace that the runtime has opened.
+pub(super) fn join_namespace(ready: &Ready<'_>, namespace: CloneFlags) -> Result<()> {
+    let opened = ready.namespaces.iter().find(|(flag, _)| *flag == namespace);
+    setns(&opened.ok_or(Errno::EBADF)?.1, namespace)
+}
+
+/// Joins namespaces of the process that was lent to the launch.
+pub(super) fn join_process(ready: &Ready<'_>, namespaces: CloneFlags) -> Result<()> {
+    setns(ready.process.ok_or(Errno::EBADF)?, namespaces)
 }

@@ -84,7 +84,9 @@ impl Plan {
     }
 }
 
-/// On v1 by writing to `tasks`, on v2 by being born there, as for a new container.
+/// On v1 by writing to `tasks`, on v2 by being born there, as for a new container. The
+/// cgroup namespace comes after that: with nsdelegate, systemd's way to mount cgroup v2, it
+/// lets nobody go from a cgroup that it doesn't show.
 fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
     let mut born_in = None;
     for (controllers, dir) in &joined.cgroup {
@@ -96,8 +98,6 @@ fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
             steps.push(Side::Intermediate, Op::JoinCgroup { tasks }, "", &[]);
         }
     }
-    let op = Op::JoinProcess { namespaces: joined.namespaces };
-    steps.push(Side::Intermediate, op, "", &[]);
     // From a session, say by ssh, the kernel lets no user into what is below their systemd;
     // that has the machine's systemd do it.
     let v2 = joined.cgroup.iter().find(|(controllers, _)| controllers.is_empty());
@@ -110,8 +110,17 @@ fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
         _ => None,
     };
     let born_in = born_in.filter(|_| by_unit.is_none());
+    let late = match born_in {
+        Some(_) => joined.namespaces & CloneFlags::CLONE_NEWCGROUP,
+        None => CloneFlags::empty(),
+    };
+    let op = Op::JoinProcess { namespaces: joined.namespaces - late };
+    steps.push(Side::Intermediate, op, "", &[]);
     let op = Op::Clone { namespaces: CloneFlags::empty(), cgroup: born_in };
     steps.push(Side::Intermediate, op, "", &[]);
+    if !late.is_empty() {
+        steps.container(Op::JoinProcess { namespaces: late }, "");
+    }
     if let Some(op) = by_unit {
         steps.runtime(op, "");
     }
@@ -143,12 +152,6 @@ mod tests {
         lifecycle: Lifecycle,
         user_unit: Option<(String, PathBuf)>,
     ) -> Plan {
-        let mut spec = json!({
-            "ociVersion": "1.3.0",
-            "process": { "cwd": "/x", "user": { "uid": 7, "gid": 7 }, "args": ["true"] },
-            "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }] },
-        });
-        edit(&mut spec);
         let joined = Joined {
             namespaces: CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID,
             cgroup: vec![
@@ -157,9 +160,23 @@ mod tests {
             ],
             user_unit,
         };
+        plan_of(edit, lifecycle, &joined)
+    }
+
+    fn plan_of(
+        edit: impl FnOnce(&mut serde_json::Value),
+        lifecycle: Lifecycle,
+        joined: &Joined,
+    ) -> Plan {
+        let mut spec = json!({
+            "ociVersion": "1.3.0",
+            "process": { "cwd": "/x", "user": { "uid": 7, "gid": 7 }, "args": ["true"] },
+            "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }] },
+        });
+        edit(&mut spec);
         let options = Options { name: "box".into(), oci: true, lifecycle, ..Options::default() };
         let spec = serde_json::from_value(spec).unwrap();
-        Plan::for_exec(&spec, &joined, &options, &root()).unwrap()
+        Plan::for_exec(&spec, joined, &options, &root()).unwrap()
     }
 
     #[test]
@@ -175,6 +192,28 @@ mod tests {
         for kind in ["mount", "pivot_root", "create_cgroup", "hand_over", "hook", "mkdir"] {
             assert_eq!(position(&plan, kind), None, "{kind}");
         }
+    }
+
+    #[test]
+    fn the_cgroup_namespace_is_joined_by_the_one_who_is_born_in_the_cgroup() {
+        let joined = Joined {
+            namespaces: CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP,
+            cgroup: vec![(String::new(), "/sys/fs/cgroup/box".into())],
+            user_unit: None,
+        };
+        let plan = plan_of(|_| (), Lifecycle::Detached, &joined);
+        let clone = plan.clone_index();
+        let joins = |step: &Step| match &step.op {
+            Op::JoinProcess { namespaces } => Some((step.side, *namespaces)),
+            _ => None,
+        };
+        let before = plan.steps[..clone].iter().find_map(joins);
+        assert_eq!(before, Some((Side::Intermediate, CloneFlags::CLONE_NEWNS)));
+        let after = joins(&plan.steps[clone + 1]);
+        assert_eq!(after, Some((Side::Container, CloneFlags::CLONE_NEWCGROUP)));
+        let without = Joined { cgroup: Vec::new(), ..joined };
+        let plan = plan_of(|_| (), Lifecycle::Detached, &without);
+        assert!(plan.steps[plan.clone_index()..].iter().all(|step| joins(step).is_none()));
     }
 
     #[test]

@@ -88,9 +88,10 @@ impl Layout {
     }
 
     /// The cgroup namespace takes the cgroup of its maker for its root, so one that
-    /// should be rooted at a cgroup joined later must be made later.
+    /// should be rooted at a cgroup joined later must be made later. With nsdelegate,
+    /// systemd's way to mount cgroup v2, one that exists lets nobody into other cgroups.
     fn late(&self, cgroup: &Cgroup) -> CloneFlags {
-        if cgroup.exists() { self.new & CloneFlags::CLONE_NEWCGROUP } else { CloneFlags::empty() }
+        if cgroup.exists() { CloneFlags::CLONE_NEWCGROUP } else { CloneFlags::empty() }
     }
 
     /// One clone3 by the runtime, or by a process that has joined namespaces before.
@@ -117,7 +118,8 @@ impl Layout {
         // Root of the host has every right over all of them, and none over the host's once
         // it is in a user namespace; for an ordinary user it is the reverse.
         let is_user = |flag: CloneFlags| flag == CloneFlags::CLONE_NEWUSER;
-        let mut joined: Vec<_> = self.joined.iter().collect();
+        let late = self.late(cgroup);
+        let mut joined: Vec<_> = self.joined.iter().filter(|(flag, ..)| *flag != late).collect();
         joined.sort_by_key(|(flag, ..)| is_user(*flag) == host.is_real_root());
         for (namespace, _, place) in joined {
             steps.push(Side::Intermediate, Op::JoinNamespace { namespace: *namespace }, place, &[]);
@@ -183,8 +185,11 @@ impl Layout {
 
     pub(super) fn enter(&self, steps: &mut Steps, cgroup: &Cgroup) {
         let late = self.late(cgroup);
-        if !late.is_empty() {
+        if self.new.intersects(late) {
             steps.container(Op::Unshare { namespaces: late }, "linux.namespaces");
+        }
+        if let Some((namespace, _, place)) = self.joined.iter().find(|(flag, ..)| *flag == late) {
+            steps.container(Op::JoinNamespace { namespace: *namespace }, place);
         }
         if self.new.contains(CloneFlags::CLONE_NEWNET) {
             steps.container(Op::LoopbackUp, "linux.namespaces");
