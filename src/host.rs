@@ -84,6 +84,8 @@ pub enum CgroupLayout {
     V1 {
         /// In the order in which they were mounted.
         hierarchies: Vec<Hierarchy>,
+        /// Whether this process may make cgroups in all of them.
+        delegated: bool,
     },
     /// Nothing is mounted at /sys/fs/cgroup.
     Absent,
@@ -266,7 +268,10 @@ fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
                 let own = device(&top.join(&found.directory));
                 own.is_some() && own != top_device
             });
-            CgroupLayout::V1 { hierarchies }
+            let writable =
+                |found: &Hierarchy| eaccess(&top.join(&found.directory), AccessFlags::W_OK).is_ok();
+            let delegated = hierarchies.iter().all(writable);
+            CgroupLayout::V1 { hierarchies, delegated }
         }
         _ => CgroupLayout::Absent,
     }

@@ -43,6 +43,7 @@ pub const HELP: &str = "      --root DIR               Keep the state of contain
       --systemd-cgroup         Have systemd make the cgroups of bundles
       --rootless auto|true|false
                                Accepted from callers; minirun finds out by itself
+                               which cgroups it may make
   -h, --help                   Print help
   -v, -V, --version            Print version
 ";

@@ -3,10 +3,12 @@
 //! Hints are looked for after the fact, so they cost a successful run nothing; they
 //! may read files to find the cause.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -40,7 +42,7 @@ pub(super) fn failed_step(plan: &Plan, journal: &Journal, step: &Step, errno: Er
             match hint(op, errno) {
                 Some(hint) => error.hint(hint),
                 None if is_filtered(plan, step) => error.hint(FILTERED),
-                None => error,
+                None => under_filter(error, errno),
             }
         }
     };
@@ -77,7 +79,19 @@ pub(super) fn explain(error: Error, op: &Op) -> Error {
     };
     match hint(op, errno) {
         Some(hint) => error.hint(hint),
-        None => error,
+        None => under_filter(error, errno),
+    }
+}
+
+/// A filter that minirun was started under refuses what the kernel would allow.
+fn under_filter(error: Error, errno: Errno) -> Error {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match errno {
+        Errno::EPERM | Errno::ENOSYS if status.contains("Seccomp:\t2") => error.hint(
+            "minirun is under a seccomp filter here, as in most containers; start the outer one \
+             with --security-opt seccomp=unconfined",
+        ),
+        _ => error,
     }
 }
 
@@ -123,9 +137,6 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         }
         (Op::CreateCgroup { .. }, Errno::EEXIST) => {
             "a container of this name is running; choose another with --name"
-        }
-        (Op::CreateCgroup { .. }, Errno::EROFS) => {
-            "cgroups are read-only here, as they are inside most containers; run without limits"
         }
         (Op::WriteCgroup { file, .. }, errno) => return limit(file, errno).map(str::to_owned),
         (Op::WriteFirst { .. }, Errno::ENOENT) => {
@@ -202,13 +213,28 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::CheckDir { .. }, Errno::ENOENT) => {
             "it leads out of the container, which is refused (CVE-2024-21626)"
         }
-        _ => return mount_hint::hint(op, errno).map(str::to_owned),
+        _ => return mount_hint::hint(op, errno),
     };
     Some(words.to_owned())
 }
 
 const NOT_DELEGATED: &str = "this cgroup isn't delegated to you; try systemd-run --user --scope \
      -p Delegate=yes minirun run …, or run without limits";
+
+/// The "no internal processes" rule of cgroups(7), which a shell in a container or in a
+/// delegated cgroup meets.
+const INTERNAL_PROCESSES: &str = "processes stand in the cgroup above, and cgroup v2 hands \
+     controllers down only from one without: mkdir a child of it, write each pid of its \
+     cgroup.procs to the child's, and try again; or run without limits";
+
+/// Whether one of the cgroups above, the host's root aside, has processes of its own.
+fn processes_stand_above(file: &CStr) -> bool {
+    let file = Path::new(OsStr::from_bytes(file.to_bytes()));
+    file.ancestors().skip(2).any(|dir| {
+        let procs = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        !procs.is_empty() && dir.join("cgroup.type").exists()
+    })
+}
 
 /// Why a cgroup's file couldn't be written.
 fn limit(file: &CStr, errno: Errno) -> Option<&'static str> {
@@ -218,9 +244,7 @@ fn limit(file: &CStr, errno: Errno) -> Option<&'static str> {
             "the cgroup above doesn't allow this device either; give the outer container more"
         }
         (_, Errno::EACCES | Errno::EPERM) => NOT_DELEGATED,
-        (b"cgroup.subtree_control", Errno::EBUSY) => {
-            "processes stand in that cgroup itself; move them to a child of it, or run without limits"
-        }
+        (b"cgroup.subtree_control", Errno::EBUSY) => INTERNAL_PROCESSES,
         (_, Errno::EBUSY) => "more than that is in use now",
         (b"cpuset.cpus" | b"cpuset.mems", Errno::EINVAL | Errno::ERANGE) => {
             "this host hasn't got all of them"
@@ -233,6 +257,7 @@ fn limit(file: &CStr, errno: Errno) -> Option<&'static str> {
         }
         (_, Errno::ENODEV) => "this host has no device of that number",
         (_, Errno::EINVAL | Errno::ERANGE) => "the kernel finds the value out of range",
+        (_, Errno::ENOENT) if processes_stand_above(file) => INTERNAL_PROCESSES,
         (_, Errno::ENOENT) => {
             "the kernel has no such file here, or its controller isn't enabled; see \
              cgroup.controllers of the parent cgroup"
@@ -249,8 +274,7 @@ fn holds(file: &str, value: &str) -> bool {
 
 fn clone_eperm(namespaces: CloneFlags) -> String {
     if !namespaces.contains(CloneFlags::CLONE_NEWUSER) {
-        return "root needs CAP_SYS_ADMIN for this; inside another container try --userns single"
-            .to_owned();
+        return mount_hint::unprivileged_root();
     }
     restricted_user_namespace()
 }

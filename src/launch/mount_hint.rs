@@ -4,8 +4,33 @@ use nix::errno::Errno;
 
 use crate::plan::op::Op;
 
-pub(super) fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
-    Some(match (op, errno) {
+/// Why the kernel refuses proc to a user namespace made in a container (mount_too_revealing
+/// in fs/namespace.c).
+const COVERED: &str = "parts of /proc are covered here, as in most containers, so no new user \
+                       namespace may mount another one";
+const UNCOVER: &str = "give the outer container a whole /proc (podman: --security-opt unmask=ALL, \
+                       Docker: --security-opt systempaths=unconfined)";
+const PRIVILEGE: &str = "the capabilities SYS_ADMIN, NET_ADMIN and MKNOD and no seccomp filter, \
+                         so that no user namespace is needed";
+
+/// What root without CAP_SYS_ADMIN can do, which is mostly root inside a container.
+pub(super) fn unprivileged_root() -> String {
+    match parts_of_proc_are_covered() {
+        true => format!("root needs CAP_SYS_ADMIN for this; give the outer container {PRIVILEGE}"),
+        false => "root needs CAP_SYS_ADMIN for this; try --userns single".to_owned(),
+    }
+}
+
+/// Whether something is mounted below /proc, as on masked paths; what systemd mounts on an
+/// empty directory made for that doesn't count.
+fn parts_of_proc_are_covered() -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut targets = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    targets.any(|target| target.starts_with("/proc/") && target != "/proc/sys/fs/binfmt_misc")
+}
+
+pub(super) fn hint(op: &Op, errno: Errno) -> Option<String> {
+    let words = match (op, errno) {
         (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOENT) => {
             "there is no such directory; rootfs/build.sh makes one with a busybox userland"
         }
@@ -16,8 +41,10 @@ pub(super) fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
             "this user can't reach the directory; every directory above it must be searchable (x)"
         }
         (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"proc" => {
-            "a new pid namespace is needed to mount proc; inside another container its own \
-             /proc must not be masked (run the outer one with an unmasked /proc)"
+            return Some(match parts_of_proc_are_covered() {
+                true => format!("{COVERED}, {UNCOVER} or {PRIVILEGE}"),
+                false => "a new pid namespace is needed to mount proc".to_owned(),
+            });
         }
         (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"sysfs" => {
             "a new network namespace is needed to mount sysfs"
@@ -95,5 +122,6 @@ pub(super) fn hint(op: &Op, errno: Errno) -> Option<&'static str> {
         (Op::MakeDir { .. } | Op::Chdir { .. }, Errno::ENOTDIR) => "there is a file of that name",
         (Op::Mask { .. }, Errno::ENODEV) => "/dev/null of this host is not the null device",
         _ => return None,
-    })
+    };
+    Some(words.to_owned())
 }

@@ -30,6 +30,8 @@ pub(super) struct Cgroup {
     place: &'static str,
     /// The unit that systemd makes it for, and the unit's properties.
     unit: Option<(Unit, Vec<Property>)>,
+    /// Why there is none although a path for it was given.
+    left_out: Option<&'static str>,
 }
 
 /// The steps that change the limits of a running container. `dirs` are its cgroup's, as
@@ -58,8 +60,33 @@ pub(super) fn update(
             steps.runtime(Op::SetUnit { name, user, properties }, "linux.resources");
         }
     }
-    let cgroup = Cgroup { settings, dirs, adopt: true, place: "", unit: None };
+    let cgroup = Cgroup { settings, dirs, adopt: true, place: "", unit: None, left_out: None };
     cgroup.limit(steps)
+}
+
+/// Why this process can make no cgroup, and what to do about it; `None` when it can.
+fn hindrance(host: &Host) -> Option<(&'static str, &'static str)> {
+    Some(match &host.cgroup {
+        CgroupLayout::Absent => (
+            "no cgroups are mounted at /sys/fs/cgroup",
+            "mount cgroup2 there, or run without limits",
+        ),
+        CgroupLayout::V1 { .. } if !host.is_real_root() => (
+            "cgroup v1 can't be delegated to ordinary users",
+            "run as root, or without limits; --ulimit works for everybody",
+        ),
+        CgroupLayout::V1 { delegated: true, .. } | CgroupLayout::V2 { delegated: true, .. } => {
+            return None;
+        }
+        _ if host.uid == 0 => (
+            "cgroups are read-only here, as they are inside most containers",
+            "give the outer container writable ones, or run this one without limits",
+        ),
+        _ => (
+            "this user's cgroup isn't delegated to them",
+            "try systemd-run --user --scope -p Delegate=yes, or run without limits",
+        ),
+    })
 }
 
 impl Cgroup {
@@ -109,40 +136,13 @@ impl Cgroup {
             settings.add(resources)?;
         }
         let (mut settings, device_rules) = (settings.list, settings.device_rules);
-        let refuse = |reason: &str, hint: &str| -> Result<()> {
-            match settings.iter().find(|setting| !setting.optional) {
-                None => Ok(()),
-                Some(asked) => {
-                    let error = steps.error(&asked.path, "limit resources", reason);
-                    Err(error.hint(hint))
-                }
+        let mut left_out = None;
+        if let Some((reason, hint)) = hindrance(host).filter(|_| unit.is_none()) {
+            if let Some(asked) = settings.iter().find(|setting| !setting.optional) {
+                return Err(steps.error(&asked.path, "limit resources", reason).hint(hint));
             }
-        };
-        match &host.cgroup {
-            CgroupLayout::Absent => {
-                refuse(
-                    "no cgroups are mounted at /sys/fs/cgroup",
-                    "mount cgroup2 there, or run without limits",
-                )?;
-                dirs.clear();
-            }
-            CgroupLayout::V1 { .. } if !host.is_real_root() => {
-                refuse(
-                    "cgroup v1 can't be delegated to ordinary users",
-                    "run as root, or without limits; --ulimit works for everybody",
-                )?;
-                dirs.clear();
-            }
-            CgroupLayout::V2 { delegated: false, .. }
-                if options.oci && !host.is_real_root() && unit.is_none() =>
-            {
-                refuse(
-                    "this user's cgroup isn't delegated to them",
-                    "try systemd-run --user --scope -p Delegate=yes, or run without limits",
-                )?;
-                dirs.clear();
-            }
-            _ => {}
+            left_out = path.map(|_| reason);
+            dirs.clear();
         }
         if !options.oci {
             // A plain run keeps out of hierarchies that it has no limits in: each costs time.
@@ -162,7 +162,7 @@ impl Cgroup {
             }
             None => None,
         };
-        Ok(Cgroup { dirs, adopt: options.oci, settings, place, unit })
+        Ok(Cgroup { dirs, adopt: options.oci, settings, place, unit, left_out })
     }
 
     /// The directory in the hierarchy that systemd keeps its units in.
@@ -177,6 +177,9 @@ impl Cgroup {
     /// mkdir and the limits, before anything can run inside. A scope of systemd needs a
     /// process to begin with, so here is only seen to it that there can be one.
     pub(super) fn create(&self, steps: &mut Steps) -> Result<()> {
+        if let Some(reason) = self.left_out {
+            steps.warn(PATH, format!("the container has no cgroup, since {reason}"));
+        }
         match &self.unit {
             None => self.make(steps),
             Some((unit, _)) => {

@@ -26,7 +26,7 @@ pub(super) fn mount(
             new.fstype = c"cgroup2".into();
             hierarchy(steps, place, new, own)
         }
-        CgroupLayout::V1 { hierarchies } => v1(steps, place, &new, hierarchies, given),
+        CgroupLayout::V1 { hierarchies, .. } => v1(steps, place, &new, hierarchies, given),
     }
 }
 

@@ -108,7 +108,7 @@ impl Location {
 pub(super) fn all_dirs(path: &Location, host: &Host) -> Vec<Dir> {
     match &host.cgroup {
         CgroupLayout::Absent => Vec::new(),
-        CgroupLayout::V1 { hierarchies } => {
+        CgroupLayout::V1 { hierarchies, .. } => {
             let dir = |found: &Hierarchy| Dir {
                 controllers: found.controllers.clone(),
                 root: format!("{ROOT}/{}", found.directory),

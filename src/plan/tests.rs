@@ -56,7 +56,7 @@ fn on_v1(host: Host) -> Host {
         hierarchy("memory", "memory"),
         hierarchy("name=systemd", "systemd"),
     ];
-    Host { cgroup: CgroupLayout::V1 { hierarchies }, ..host }
+    Host { cgroup: CgroupLayout::V1 { hierarchies, delegated: true }, ..host }
 }
 
 fn plan(command: &Command, host: &Host) -> Result<Plan, Error> {

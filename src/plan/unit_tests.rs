@@ -288,7 +288,7 @@ fn beside_v1_the_other_hierarchies_follow_the_unit() {
         own: "/x".into(),
     };
     let hierarchies = vec![hierarchy("pids", "pids"), hierarchy("name=systemd", "systemd")];
-    let host = Host { cgroup: CgroupLayout::V1 { hierarchies }, ..machine() };
+    let host = Host { cgroup: CgroupLayout::V1 { hierarchies, delegated: true }, ..machine() };
     let plan = at(":pre:x", &host).unwrap();
     assert_eq!(unit(&plan).dir.to_str(), Ok("/sys/fs/cgroup/systemd/system.slice/pre-x.scope"));
     assert_eq!(unit(&plan).controllers, "name=systemd");

@@ -44,7 +44,7 @@ fn on_v1() -> Host {
         },
         own: "/".into(),
     };
-    host(CgroupLayout::V1 { hierarchies: controllers.map(hierarchy).to_vec() })
+    host(CgroupLayout::V1 { hierarchies: controllers.map(hierarchy).to_vec(), delegated: true })
 }
 
 fn user(host: Host) -> Host {
@@ -330,12 +330,38 @@ fn ordinary_users_get_what_was_delegated_to_them() {
     let CgroupLayout::V2 { own, controllers, .. } = on_v2().cgroup else { unreachable!() };
     let kept = host(CgroupLayout::V2 { own, controllers, delegated: false });
     assert_eq!(dirs(&default, kept.clone()), Ok(0));
+    let linux = json!({ "cgroupsPath": "/pod/c" });
+    let warnings = |host: Host| plan(linux.clone(), &host).unwrap().warnings;
+    assert!(warnings(user(on_v2())).is_empty());
+    let [warning] = &warnings(user(kept.clone()))[..] else { panic!() };
+    assert!(warning.starts_with("linux.cgroupsPath: the container has no cgroup"), "{warning}");
     assert_eq!(place(&pids, kept), "linux.resources.pids.limit");
     assert_eq!(dirs(&default, on_v2()), Ok(1));
     assert_eq!(place(&specific, on_v2()), "linux.resources.devices[0]");
     let linux = json!({ "cgroupsPath": "/pod/c", "resources": pids });
     let [(_, dir)] = &plan(linux, &user(on_v2())).unwrap().cgroup()[..] else { panic!() };
     assert_eq!(dir.to_str(), Some("/sys/fs/cgroup/user.slice/pod/c"));
+}
+
+#[test]
+fn root_inside_a_container_does_without_cgroups_where_they_are_read_only() {
+    let read_only = |cgroup: CgroupLayout| match cgroup {
+        CgroupLayout::V1 { hierarchies, .. } => {
+            host(CgroupLayout::V1 { hierarchies, delegated: false })
+        }
+        CgroupLayout::V2 { own, controllers, .. } => {
+            host(CgroupLayout::V2 { own, controllers, delegated: false })
+        }
+        CgroupLayout::Absent => host(CgroupLayout::Absent),
+    };
+    for machine in [on_v1(), on_v2()] {
+        let inside = read_only(machine.cgroup);
+        let made = plan(json!({ "resources": { "pids": { "limit": 0 } } }), &inside).unwrap();
+        assert!(made.cgroup().is_empty() && made.warnings.is_empty());
+        let error = written(&json!({ "pids": { "limit": 5 } }), &inside).unwrap_err();
+        assert_eq!(error.place(), Some("linux.resources.pids.limit"));
+        assert!(error.to_string().contains("read-only"), "{error}");
+    }
 }
 
 #[test]
