@@ -47,6 +47,7 @@ pub mod container;
 mod error;
 pub mod host;
 mod init;
+pub mod json;
 mod launch;
 mod oci;
 pub mod plan;
@@ -65,6 +66,7 @@ pub use error::{Error, Result};
 pub use launch::{Entry, Journal};
 pub use oci::features::NEWEST_VERSION as SPEC_VERSION;
 pub use oci_spec::runtime::{Capability, PosixRlimitType, Spec};
+pub use sys::arena::Arena;
 pub use trace::Report;
 
 /// What of the runtime-spec is carried out, in the form of its "Features Structure".

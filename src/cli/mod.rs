@@ -256,11 +256,9 @@ fn read_json<T: serde::de::DeserializeOwned>(file: &str, option: &str) -> Result
 }
 
 fn parse_json<T: serde::de::DeserializeOwned>(text: &str, option: &str) -> Result<T, Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        // A path of "." is the whole: it isn't JSON at all.
-        let place = format!("{option} {}", error.path());
-        Error::said("read JSON", error.inner().to_string()).at(place.trim_end_matches([' ', '.']))
+    minirun::json::parse(text.as_bytes()).map_err(|misfit| {
+        let place = format!("{option} {}", misfit.path);
+        Error::said("read JSON", misfit.reason).at(place.trim_end())
     })
 }
 

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::json::{self, Misfit};
 
 /// The runtime-spec versions that are understood: 1.0.0 up to this minor version.
 const NEWEST_MINOR: u64 = 3;
@@ -86,19 +87,18 @@ pub(crate) fn process(text: &[u8], step: &str) -> Result<Process> {
 /// Reads the text; what the crate's types refuse although the runtime-spec has it is put
 /// in the crate's words and read again. `process` is where the process is, as a prefix.
 fn parse<T: DeserializeOwned>(text: &[u8], step: &str, process: &str) -> Result<T> {
-    let (place, error) = match parse_typed(text) {
-        Err(error) => error,
+    let Misfit { path, reason } = match json::parse(text) {
+        Err(misfit) => misfit,
         Ok(value) => return Ok(value),
     };
-    // A path of "." is the file itself: it isn't JSON at all.
-    let full = if process.is_empty() { format!("process.{place}") } else { place.clone() };
-    let full = if matches!(place.as_str(), "" | ".") { "" } else { full.as_str() };
-    let refused = || Error::said(step, error.as_str()).at(full);
+    let is_bare = process.is_empty() && !path.is_empty();
+    let full = if is_bare { format!("process.{path}") } else { path.clone() };
+    let refused = || Error::said(step, reason.as_str()).at(full.as_str());
     let differs = ["scheduler.flags", "execCPUAffinity"]
         .iter()
-        .any(|field| place.strip_prefix(process).is_some_and(|rest| rest.starts_with(field)));
-    let json = serde_json::from_slice(text).ok().filter(|_| differs);
-    let Some(mut json): Option<serde_json::Value> = json else {
+        .any(|field| path.strip_prefix(process).is_some_and(|rest| rest.starts_with(field)));
+    let value = serde_json::from_slice(text).ok().filter(|_| differs);
+    let Some(mut json): Option<serde_json::Value> = value else {
         return Err(refused());
     };
     let holder = if process.is_empty() { &mut json } else { &mut json["process"] };
@@ -112,19 +112,7 @@ fn parse<T: DeserializeOwned>(text: &[u8], step: &str, process: &str) -> Result<
         // An empty list is as good as none (runtime-spec, "Linux Process").
         affinity.retain(|_, list| list != "");
     }
-    parse_typed(json.to_string().as_bytes()).map_err(|_| refused())
-}
-
-/// The path and the reason when it doesn't fit.
-fn parse_typed<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, (String, String)> {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        // "?" ends the path of a text that breaks off: it is about all of it.
-        let path = error.path().to_string();
-        (path.trim_end_matches(['?', '.']).to_owned(), error.inner().to_string())
-    })?;
-    json.end().map_err(|error| (String::new(), error.to_string()))?;
-    Ok(value)
+    json::parse(json.to_string().as_bytes()).map_err(|_| refused())
 }
 
 /// `ociVersion` is a semantic version; what is newer than we know may mean something else.
@@ -151,14 +139,6 @@ mod tests {
 
     fn error(text: &str) -> Error {
         parse::<Spec>(text.as_bytes(), "read", "process.").unwrap_err()
-    }
-
-    #[test]
-    fn a_text_that_breaks_off_has_no_path_of_its_own() {
-        for text in ["", "{", "{\"root\": {"] {
-            let (path, reason) = parse_typed::<Spec>(text.as_bytes()).unwrap_err();
-            assert!(!path.contains('?') && reason.starts_with("EOF"), "{text}: {path}: {reason}");
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Capability, LinuxSeccomp};
 use serde_json::{Map, Value};
 
 use super::{Machine, Refusal};
+use crate::json::{self, Misfit};
 
 /// What the conditions of rules are about.
 #[derive(Debug)]
@@ -41,8 +42,11 @@ pub(crate) fn resolve(mut profile: Value, container: &Container) -> Result<Linux
         }
         *rules = kept;
     }
-    serde_path_to_error::deserialize(profile)
-        .map_err(|error| Refusal::new(error.path().to_string(), error.inner().to_string()))
+    json::parse(profile.to_string().as_bytes()).map_err(|Misfit { path, reason }| {
+        // A place in this text is none in the file.
+        let reason = reason.rsplit_once(" at line ").map_or(&*reason, |(reason, _)| reason);
+        Refusal::new(path, reason)
+    })
 }
 
 /// The machine's row of an `archMap`.

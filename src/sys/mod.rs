@@ -8,6 +8,7 @@
 //!
 //! This room imports nothing else of this crate.
 
+pub mod arena;
 pub mod bpf;
 pub mod file;
 pub mod identity;
