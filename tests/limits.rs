@@ -40,6 +40,16 @@ fn a_memory_hog_is_killed_and_reported() {
 }
 
 #[test]
+fn a_container_starts_with_a_megabyte_of_memory() {
+    let Some(it) = Bundled::new("megabyte") else { return };
+    let output = run(&["--memory", "1m"], &["/bin/true"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let linux =
+        json!({ "cgroupsPath": it.path(), "resources": { "memory": { "limit": 1 << 20 } } });
+    assert_eq!(it.said("echo started > /mnt/said", &linux), "started");
+}
+
+#[test]
 fn a_fork_bomb_stops_at_the_limit() {
     if skipped(without_cgroups()) {
         return;

@@ -118,7 +118,9 @@ fn the_runtimes_own_binary_cannot_be_opened_for_writing() {
     }
     let dir = TempDir::new("binary");
     let (copy, file) = (dir.file("minirun"), dir.file("pid"));
-    fs::copy(support::binary(), &copy).unwrap();
+    // Were it written here, another test's fork might still hold it open: ETXTBSY.
+    let copied = std::process::Command::new("cp").arg(support::binary()).arg(&copy).status();
+    assert!(copied.unwrap().success());
     let mut command = std::process::Command::new(&copy);
     command.args(["run", "--pid-file", &file]).arg(support::rootfs()).args(["sleep", "98765"]);
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();

@@ -100,6 +100,30 @@ pub const WORKLOADS: &[Workload] = &[
     },
 ];
 
+/// Those whose smallest memory limit is looked for; all need root for it.
+pub const LIMITED: &[Contender] = &[
+    Contender {
+        name: "minirun run ROOTFS",
+        program: Program::Minirun,
+        arguments: |site, _| minirun(site, &format!("--memory {}", site.memory())),
+    },
+    Contender {
+        name: "minirun",
+        program: Program::Minirun,
+        arguments: |site, id| oci(site, "minirun", "limited", id),
+    },
+    Contender {
+        name: "crun",
+        program: CRUN,
+        arguments: |site, id| oci(site, "crun", "limited", id),
+    },
+    Contender {
+        name: "runc",
+        program: RUNC,
+        arguments: |site, id| oci(site, "runc", "limited", id),
+    },
+];
+
 fn minirun(site: &Site, option: &str) -> Vec<OsString> {
     // bubblewrap maps one id as well; more need the set-uid newuidmap, twice.
     let user = if site.is_root { "" } else { "--userns single" };

@@ -2,7 +2,8 @@
 //!
 //! Every round runs each contender once, in changing order, and a ratio is taken between
 //! runs of one round: what else the machine does meanwhile falls on both. Timed is what a
-//! caller waits for, from fork to the end of wait.
+//! caller waits for, from fork to the end of wait. Then the smallest memory limit is looked
+//! for that each starts with.
 //!
 //! - `BENCH_ROUNDS=N`: rounds to run, 60 by default.
 //! - `BENCH_QUICK=1`: a few rounds, to see that every contender works.
@@ -13,6 +14,7 @@
 
 mod contenders;
 mod measure;
+mod memory;
 mod report;
 mod site;
 
@@ -21,7 +23,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use contenders::{Contender, Program, WORKLOADS};
+use contenders::{Contender, LIMITED, Program, WORKLOADS};
 use measure::Series;
 use report::Report;
 use site::Site;
@@ -85,6 +87,10 @@ fn bench() -> Result<bool> {
             let at_once = drop_broken(at_once, &mut report);
             report.throughput(workload.name, starts, &in_turn, &at_once);
         }
+    }
+    match site.is_root {
+        true => memory::compare(LIMITED, &site, &mut report)?,
+        false => report.note("**memory limits are left out**: they need root".to_owned()),
     }
     report.write(&site::target_dir().join("bench/start.md"))?;
     Ok(!report.ours_failed())

@@ -160,6 +160,24 @@ fn order(round: usize, count: usize) -> Vec<usize> {
     order
 }
 
+/// Whether a contender works three times in a row, or what went wrong. A failed one's
+/// container is deleted.
+///
+/// # Errors
+/// When the user interrupts.
+pub fn works(site: &Site, contender: &Contender) -> Result<std::result::Result<(), String>> {
+    for _ in 0..3 {
+        wind_up();
+        let outcome = run(site, contender, 0);
+        go_on()?;
+        if let Err(failure) = outcome {
+            site.delete_containers();
+            return Ok(Err(failure));
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// Runs a contender once: the time from before fork to after wait, or what went wrong.
 fn run(site: &Site, contender: &Contender, lane: usize) -> std::result::Result<Duration, String> {
     let said = |error: std::io::Error| error.to_string();

@@ -91,6 +91,14 @@ impl Report {
         }
     }
 
+    /// A table of the smallest memory limits that containers start with, in bytes.
+    pub fn memory(&mut self, found: &[(&str, u64)]) {
+        self.table("Smallest memory limit that /bin/true starts with", &["", "KiB"]);
+        for (name, bytes) in found {
+            self.row(&[(*name).to_owned(), (bytes >> 10).to_string()]);
+        }
+    }
+
     fn table(&mut self, title: &str, columns: &[&str]) {
         let _ = write!(self.tables, "\n## {title}\n\n");
         self.row(columns);

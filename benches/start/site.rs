@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -14,7 +16,9 @@ use nix::sched::{CloneFlags, unshare};
 use crate::Result;
 use crate::contenders::{Program, WORKLOADS, find};
 
-const BUNDLES: [&str; 2] = ["plain", "engine-default"];
+/// Directories of bundles, and whose config.json each begins with.
+const BUNDLES: [(&str, &str); 3] =
+    [("plain", "plain"), ("engine-default", "engine-default"), ("limited", "plain")];
 
 /// The parent of the cgroup that engine-default/config.json names.
 const CGROUP: &str = "minirun-bench";
@@ -29,6 +33,8 @@ pub struct Site {
     dir: PathBuf,
     /// Directories made for cgroup hierarchies.
     hierarchies: Vec<PathBuf>,
+    /// The memory limit to start with, in bytes.
+    memory: AtomicU64,
 }
 
 impl Site {
@@ -43,7 +49,8 @@ impl Site {
         let is_root = nix::unistd::geteuid().is_root();
         let facts = vec![machine(), build];
         let hierarchies = Vec::new();
-        let mut site = Site { is_root, minirun, floor, facts, dir, hierarchies };
+        let memory = AtomicU64::new(0);
+        let mut site = Site { is_root, minirun, floor, facts, dir, hierarchies, memory };
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
@@ -70,14 +77,31 @@ impl Site {
         self.dir.join(format!("stderr-{lane}"))
     }
 
+    /// The limit that the bundle `limited` has.
+    pub fn memory(&self) -> u64 {
+        self.memory.load(Relaxed)
+    }
+
+    /// Gives the bundle `limited` this memory limit.
+    ///
+    /// # Errors
+    /// When its config.json can't be written.
+    pub fn limit_memory(&self, bytes: u64) -> Result<()> {
+        self.memory.store(bytes, Relaxed);
+        let file = self.dir.join("limited/config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&file)?)?;
+        config["linux"]["resources"]["memory"]["limit"] = bytes.into();
+        Ok(fs::write(&file, config.to_string())?)
+    }
+
     fn copy_bundles(&self) -> Result<()> {
         let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/bundles");
-        for name in BUNDLES {
+        for (name, model) in BUNDLES {
             let to = self.dir.join(name);
             for dir in ["bin", "dev", "proc", "sys"] {
                 fs::create_dir_all(to.join("rootfs").join(dir))?;
             }
-            copy(&bundles.join(name).join("config.json"), &to.join("config.json"))?;
+            copy(&bundles.join(model).join("config.json"), &to.join("config.json"))?;
             copy(&self.floor, &to.join("rootfs/bin/true"))?;
         }
         Ok(())
@@ -142,8 +166,9 @@ impl Site {
     }
 
     /// Containers of a runtime that was killed, or that forgot one.
-    fn delete_containers(&self) {
-        for (program, path) in ["crun", "runc"].map(|program| (program, find(program))) {
+    pub fn delete_containers(&self) {
+        let peers = ["crun", "runc"].map(|program| (program, find(program)));
+        for (program, path) in peers.into_iter().chain([("minirun", Some(self.minirun.clone()))]) {
             let Some(path) = path else { continue };
             let state = self.state(program);
             for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
