@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use minirun::container::{self, Meter, Request, Status, Store};
@@ -169,7 +171,7 @@ impl Bundled {
         Some(Bundled { dir, store, id })
     }
 
-    fn create(&self, id: &str, script: &str, linux: &Value) -> Result<(), minirun::Error> {
+    fn bundle(&self, script: &str, linux: &Value) -> PathBuf {
         let bundle = self.dir.path().join("bundle");
         fs::create_dir_all(&bundle).unwrap();
         let all = ["CAP_MKNOD", "CAP_SYSLOG"];
@@ -195,6 +197,11 @@ impl Bundled {
             config["linux"][key] = value.clone();
         }
         fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        bundle
+    }
+
+    fn create(&self, id: &str, script: &str, linux: &Value) -> Result<(), minirun::Error> {
+        let bundle = self.bundle(script, linux);
         let request = Request { id: id.to_owned(), bundle, ..Request::default() };
         container::create(&self.store, &request, &mut |_| ()).map(drop)
     }
@@ -475,4 +482,86 @@ fn devices_are_allowed_and_denied_while_the_container_runs() {
         assert_eq!(String::from_utf8_lossy(&exec.stdout), expected, "{round}: {}", said(&exec));
     }
     assert_eq!(fs::read_to_string(out.join("said")).unwrap(), "no\nyes\nno\n");
+}
+
+/// What there is of containers whose names begin so: cgroups in every hierarchy, mounts, and
+/// processes, which have the name in their arguments.
+fn left_of(prefix: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut rest = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(dir) = rest.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let is_ours = entry.file_name().to_string_lossy().starts_with(prefix);
+                left.extend(is_ours.then(|| entry.path().display().to_string()));
+                rest.push(entry.path());
+            }
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    left.extend(mounts.lines().filter(|line| line.contains(prefix)).map(str::to_owned));
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if words.contains(prefix) {
+            left.push(format!("{} {words:?}", entry.path().display()));
+        }
+    }
+    left
+}
+
+/// MINIRUN_CYCLES makes it fewer, or more.
+#[test]
+fn five_hundred_containers_with_limits_leave_nothing() {
+    let Some(it) = Bundled::new("five-hundred") else { return };
+    let count = std::env::var("MINIRUN_CYCLES").ok().and_then(|number| number.parse().ok());
+    let count = count.unwrap_or(500);
+    let linux = json!({ "resources": {
+        "memory": { "limit": 16 << 20 },
+        "cpu": { "quota": 50_000, "period": 100_000, "shares": 512, "cpus": "0" },
+        "pids": { "limit": 20 },
+        "devices": [{ "allow": false, "access": "rwm" }],
+    }});
+    let bundle = it.bundle(&format!("sleep 1000; : {}", it.id), &linux);
+    let root = it.store.root().to_str().unwrap().to_owned();
+    let minirun = |args: &[&str]| {
+        let log = it.dir.file(&format!("log-{}", args[args.len() - 1]));
+        let mut command = minirun(&[&["--root", &root, "--log", &log], args].concat());
+        // The container would keep a pipe to the test open.
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{args:?}: {}", fs::read_to_string(&log).unwrap_or_default());
+    };
+    let next = AtomicUsize::new(0);
+    let live_one_after_another = || {
+        let mut alive = VecDeque::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number < count {
+                let id = format!("{}-{number}", it.id);
+                minirun(&["create", "--bundle", bundle.to_str().unwrap(), &id]);
+                if number % 3 == 0 {
+                    minirun(&["start", &id]);
+                }
+                if number == 0 {
+                    assert!(!left_of(&id).is_empty(), "what is looked for is there meanwhile");
+                }
+                alive.push_back(id);
+            }
+            if number >= count || alive.len() > 8 {
+                let Some(id) = alive.pop_front() else { return };
+                minirun(&["delete", "--force", &id]);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(live_one_after_another);
+        }
+    });
+    // A process that was killed may be on its way out still.
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !left_of(&it.id).is_empty() {
+        assert!(Instant::now() < patience, "left behind: {:#?}", left_of(&it.id));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(it.store.ids().unwrap(), Vec::<String>::new());
 }
