@@ -538,7 +538,7 @@ fn five_hundred_containers_with_limits_leave_nothing() {
             if number < count {
                 let id = format!("{}-{number}", it.id);
                 minirun(&["create", "--bundle", bundle.to_str().unwrap(), &id]);
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     minirun(&["start", &id]);
                 }
                 if number == 0 {
