@@ -17,6 +17,7 @@
 //! - `cgroup`: what was counted, and cleaning up.
 //! - [`container`]: state on disk, and the verbs of an OCI runtime on it.
 //! - `trace`: narration, timeline, report.
+//! - `audit`: what a container's process can and can't do, judged.
 //! - [`host`]: the facts about this machine.
 //! - [`protection`]: of the runtime's own binary.
 //! - `sys`: the only room with `unsafe`.
@@ -40,6 +41,7 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 mod attach;
+mod audit;
 pub mod background;
 mod cgroup;
 mod command;
@@ -59,6 +61,7 @@ mod systemd;
 mod trace;
 
 pub use attach::Signals;
+pub use audit::{Audit, Finding, Grade};
 pub use command::{
     Bundle, Child, Command, Container, ExitStatus, Network, Output, Seccomp, Stdio, UserNamespace,
 };

@@ -56,6 +56,10 @@ fn rooms_use_only_what_lies_below_them() {
             "systemd",
             &["crate::plan", "crate::launch", "crate::cgroup", "crate::container", "crate::host"],
         ),
+        (
+            "audit",
+            &["crate::container", "crate::plan", "crate::launch", "crate::command", "crate::sys"],
+        ),
         ("container", &["crate::trace", "crate::background", "crate::protection"]),
         (
             "cgroup",

@@ -1,5 +1,6 @@
 //! The command line: parsing and printing, nothing else.
 
+mod audit;
 mod bundle;
 mod create;
 mod delete;
@@ -55,6 +56,7 @@ enum Room {
 const VERBS: &[Verb] = &[
     verb::<run::Run>("run", Room::Own),
     verb::<plan::Print>("plan", Room::Own),
+    verb::<audit::Print>("audit", Room::Own),
     verb::<spec::Write>("spec", Room::Oci),
     verb::<create::Create>("create", Room::Oci),
     verb::<start::Start>("start", Room::Oci),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
+use crate::audit::{self, Audit};
 use crate::error::Result;
 use crate::host::Host;
 use crate::oci::{self, annotations};
@@ -35,6 +36,14 @@ impl Bundle {
     /// The specification, with an absolute `root.path`.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// What a process of a container of it could and couldn't do; nothing is started.
+    ///
+    /// # Errors
+    /// When the facts about this machine can't be read.
+    pub fn audit(&self) -> Result<Audit> {
+        Ok(audit::judge(&audit::planned(&self.spec, &Host::read()?, true)))
     }
 
     /// The steps that a container of this bundle consists of.

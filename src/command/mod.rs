@@ -16,6 +16,7 @@ pub use child::{Child, ExitStatus, Output};
 pub use container::{Container, Network, Seccomp, UserNamespace};
 pub use stdio::Stdio;
 
+use crate::audit::{self, Audit};
 use crate::error::Result;
 use crate::host::Host;
 use crate::launch;
@@ -139,6 +140,16 @@ impl Command {
     /// When a setting contradicts another, or this host can't do what is asked for.
     pub fn spec(&self) -> Result<Spec> {
         Ok(spec::build(self, &Host::read()?)?.0)
+    }
+
+    /// What a process of it could and couldn't do; nothing is started.
+    ///
+    /// # Errors
+    /// As [`spec`](Self::spec).
+    pub fn audit(&self) -> Result<Audit> {
+        let host = Host::read()?;
+        let (spec, _) = spec::build(self, &host)?;
+        Ok(audit::judge(&audit::planned(&spec, &host, false)))
     }
 
     /// The steps that [`spawn`](Self::spawn) would carry out, without doing so.

@@ -5,6 +5,7 @@
 //! [`Store`], looks at what the kernel says of its first process and its cgroup, and acts
 //! on those. No verb but `create` and `exec` makes a plan.
 
+mod audit;
 mod control;
 mod create;
 mod events;
@@ -16,6 +17,7 @@ mod record;
 mod status;
 mod store;
 
+pub use audit::audit;
 pub use control::{pause, ps, resume, update};
 pub use create::{Announce, Ended, Request, create, run, run_detached};
 pub use events::{events, stats};

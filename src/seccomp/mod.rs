@@ -34,6 +34,7 @@ pub use abi::Machine;
 pub(crate) use bpf::Program;
 pub(crate) use default::default_profile;
 pub(crate) use engines::{Container, resolve};
+pub(crate) use profile::always_permits;
 
 /// A program that is ready to be installed, and what it does in figures.
 #[derive(Debug, Clone, PartialEq)]

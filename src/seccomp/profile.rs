@@ -167,6 +167,15 @@ fn action(action: LinuxSeccompAction, errno_ret: Option<u32>, path: &str) -> Res
     }
 }
 
+/// Whether a profile lets every caller make a system call, whatever its arguments.
+pub(crate) fn always_permits(profile: &LinuxSeccomp, name: &str) -> bool {
+    let rules = profile.syscalls().iter().flatten();
+    let own = rules.filter(|rule| rule.names().iter().any(|other| other == name));
+    let mut unconditional = own.filter(|rule| rule.args().iter().flatten().next().is_none());
+    let action = unconditional.next().map_or(profile.default_action(), |rule| rule.action());
+    matches!(action, LinuxSeccompAction::ScmpActAllow | LinuxSeccompAction::ScmpActLog)
+}
+
 /// The value that gives a caller an errno.
 pub(super) fn errno(number: u32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number

@@ -1,0 +1,42 @@
+//! What the processes of a running container can and can't do.
+
+use super::lifecycle::not_running;
+use super::status::Look;
+use super::store::Store;
+use crate::audit::{self, Audit};
+use crate::error::Result;
+use crate::host::Host;
+use crate::oci;
+
+/// Judges a running container by what the kernel says of its program's process.
+///
+/// # Errors
+/// "container does not exist", "container not running".
+pub fn audit(store: &Store, id: &str) -> Result<Audit> {
+    let dir = store.find(id)?;
+    let record = dir.record()?;
+    let spec = oci::bundle::interpret(&dir.config()?, &record.bundle)?;
+    let look = Look::at(&dir, &record)?;
+    let (Some(init), Some(present)) = (&record.init, &look.init) else {
+        return Err(not_running(format!("audit container {id}")));
+    };
+    let usage = record.tree().gauges(id);
+    // The program runs with less than minirun's init does.
+    let program = if record.has_init() { only_child(init.pid) } else { None };
+    let facts = audit::running(program.unwrap_or(init.pid), &spec, &Host::read()?);
+    // Its pid may have been given to another process meanwhile.
+    if present.has_ended() {
+        return Err(not_running(format!("audit container {id}")));
+    }
+    Ok(audit::judge(&audit::Facts {
+        memory_limit: usage.memory_limit_bytes,
+        pids_limit: usage.pids_limit,
+        ..facts
+    }))
+}
+
+/// `None` where a kernel doesn't tell, or none has been made yet.
+fn only_child(pid: i32) -> Option<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
+}
