@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use minirun::container::{self, Meter, Request, Status, Store};
 use serde_json::{Value, json};
-use support::{TempDir, is_root, minirun, rootfs, run, said, skipped, stderr, without_root};
+use support::{
+    TempDir, is_root, minirun, rootfs, run, run_command, said, skipped, stderr, without_root,
+};
 
 fn report(options: &[&str], words: &[&str]) -> (i32, serde_json::Value) {
     let dir = TempDir::new("report");
@@ -507,6 +509,38 @@ fn left_of(prefix: &str) -> Vec<String> {
         }
     }
     left
+}
+
+#[test]
+fn cgroups_below_that_of_a_killed_run_are_removed_with_it() {
+    if skipped(without_cgroups()) {
+        return;
+    }
+    let dir = TempDir::new("nested");
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    let mut command = run_command(&["--name", name, "--pids", "20"], &["sleep", "1000"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let own = format!("minirun-{name}");
+    let patience = Instant::now() + Duration::from_secs(20);
+    let dirs = loop {
+        let dirs: Vec<String> = left_of(&own).into_iter().filter(|at| at.ends_with(&own)).collect();
+        if !dirs.is_empty() {
+            break dirs;
+        }
+        assert!(Instant::now() < patience, "it has no cgroup");
+    };
+    for dir in dirs {
+        for number in 0..30 {
+            fs::create_dir_all(format!("{dir}/a{number}/{}", "b/".repeat(number))).unwrap();
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Who removes them is a process with the same arguments, and has to end as well.
+    while !left_of(name).is_empty() {
+        assert!(Instant::now() < patience, "left behind: {:#?}", left_of(name));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// MINIRUN_CYCLES makes it fewer, or more.

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, setsid};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, UnlinkatFlags, read, setsid, unlinkat};
 
 use super::{Dir, Tree};
 use crate::error::{Error, Result};
@@ -17,6 +19,11 @@ use crate::sys;
 
 /// How long to wait between attempts while processes still leave, in milliseconds.
 const PAUSES: [u16; 8] = [1, 1, 2, 4, 8, 16, 50, 100];
+
+/// How often to look after a cgroup that stays busy with nobody in it: ten seconds.
+const PATIENCE: u32 = 50;
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// The runtime's word that nothing is to be removed.
 const RELEASE: u8 = b'r';
@@ -106,11 +113,73 @@ fn sweep(line: BorrowedFd<'_>, dirs: &[CString]) -> i32 {
 fn remove(dirs: &[CString]) {
     for dir in dirs.iter().rev() {
         let mut pauses = PAUSES.iter();
-        // Busy: the container's processes are on their way out, or its owner let go of
-        // it while it runs; either way it ends some time.
+        let mut vain = 0;
         while let Err(Errno::EBUSY) = sys::process::rmdir(dir) {
+            match remove_lowest(dir) {
+                Lowest::Removed => continue,
+                // The container's processes are on their way out, or its owner let go of it
+                // while it runs; either way they end some time.
+                Lowest::Inhabited => {}
+                // Something is mounted on it, perhaps, and stays.
+                Lowest::Vacant if vain == PATIENCE => break,
+                Lowest::Vacant => vain += 1,
+            }
             let pause = pauses.next().copied().unwrap_or(200);
             let _ = nix::poll::poll(&mut [], pause);
         }
     }
+}
+
+/// What was found at the bottom of a cgroup, where the container may have made some too.
+enum Lowest {
+    Removed,
+    Inhabited,
+    Vacant,
+}
+
+/// Removes one cgroup that has none below it, if there is one. Not by recursion: nobody
+/// knows how deep they go.
+fn remove_lowest(dir: &CStr) -> Lowest {
+    let Ok(mut lowest) = open(dir, DIRECTORY, Mode::empty()) else {
+        return Lowest::Vacant;
+    };
+    loop {
+        match next_below(&lowest) {
+            Next::Removed => return Lowest::Removed,
+            Next::Busy(child) => lowest = child,
+            Next::None => break,
+        }
+    }
+    let procs = openat(&lowest, c"cgroup.procs", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    match procs.and_then(|procs| read(&procs, &mut [0])) {
+        Ok(0) => Lowest::Vacant,
+        _ => Lowest::Inhabited,
+    }
+}
+
+/// A cgroup right below another.
+enum Next {
+    Removed,
+    /// It has some below it, or somebody in it.
+    Busy(OwnedFd),
+    None,
+}
+
+fn next_below(dir: &OwnedFd) -> Next {
+    let mut buffer = [0; 1024];
+    while let Ok(Some(names)) = sys::file::read_dir(dir.as_fd(), &mut buffer) {
+        for name in names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
+            match unlinkat(dir, name, UnlinkatFlags::RemoveDir) {
+                Ok(()) => return Next::Removed,
+                Err(Errno::EBUSY) => {
+                    let child = openat(dir, name, DIRECTORY, Mode::empty());
+                    // Gone meanwhile, which is as good.
+                    return child.map_or(Next::Removed, Next::Busy);
+                }
+                // A file, most likely.
+                Err(_) => {}
+            }
+        }
+    }
+    Next::None
 }
