@@ -372,6 +372,27 @@ fn a_cgroup_in_use_is_not_taken() {
 }
 
 #[test]
+fn a_container_whose_cgroup_has_become_anothers_leaves_that_alone() {
+    let Some(it) = Bundled::new("heir") else { return };
+    // The host's pids: nothing but the cgroup says whose a process is.
+    let namespaces = json!([{ "type": "mount" }, { "type": "ipc" }]);
+    let linux = json!({ "cgroupsPath": it.path(), "namespaces": namespaces });
+    it.create(&it.id, "true", &linux).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    it.wait(&it.id);
+    let heir = format!("{}-heir", it.id);
+    it.create(&heir, "sleep 1000", &linux).unwrap();
+    container::start(&it.store, &heir).unwrap();
+    assert_eq!(container::ps(&it.store, &it.id).unwrap(), Vec::<i32>::new());
+    container::kill(&it.store, &it.id, libc::SIGKILL, true).unwrap();
+    container::delete(&it.store, &it.id, true).unwrap();
+    assert_eq!(container::state(&it.store, &heir).unwrap().status, Status::Running);
+    assert_eq!(container::ps(&it.store, &heir).unwrap().len(), 1);
+    container::delete(&it.store, &heir, true).unwrap();
+    assert_eq!(cgroups_of(&it.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn an_empty_cgroup_is_adopted_and_removed_with_all_below_it() {
     let Some(it) = Bundled::new("adopted") else { return };
     let linux = json!({ "cgroupsPath": it.path() });

@@ -103,17 +103,19 @@ pub fn run(
     let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
     let waited = sys::process::wait4(running.init.pid, true)
         .map_err(|errno| Error::system("wait for the container", errno));
-    let deleted = if request.keep { Ok(()) } else { delete_ended(store, record) };
+    let deleted = if request.keep { Ok(()) } else { delete_ended(store, &record) };
     started.and(attached)?;
     let (status, _) = waited?.unwrap_or_default();
     Ok(Ended { status: exit_code(status) as u8, deleted })
 }
 
 /// Deletes it, unless somebody else has done so, and perhaps made another of its name.
-fn delete_ended(store: &Store, record: Record) -> Result<()> {
+fn delete_ended(store: &Store, record: &Record) -> Result<()> {
     match store.lock(&record.id) {
-        Ok(dir) if dir.record()?.init == record.init => delete_locked(dir, record),
-        Ok(_) => Ok(()),
+        Ok(dir) => match dir.record_with_own_cgroup()? {
+            found if found.init == record.init => delete_locked(dir, found),
+            _ => Ok(()),
+        },
         Err(error) if error == no_such_container(&record.id) => Ok(()),
         Err(error) => Err(error),
     }

@@ -93,7 +93,7 @@ pub(super) fn after_start(dir: &Locked, record: &Record) -> Result<()> {
 /// "container not running", or what the kernel says.
 pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let dir = store.find(id)?;
-    let record = dir.record()?;
+    let record = dir.record_with_own_cgroup()?;
     let Look { status, init } = Look::at(&dir, &record)?;
     let tree = record.tree();
     let step = || format!("kill container {id}");
@@ -142,7 +142,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
         Err(error) if force && error == no_such_container(id) => return Ok(()),
         dir => dir?,
     };
-    let record = match dir.record() {
+    let record = match dir.record_with_own_cgroup() {
         // What a creator left that was killed before it wrote anything down, or what
         // a delete left that was killed right before its end.
         Err(error) if force && error == no_such_container(id) => return dir.remove(),
@@ -183,7 +183,7 @@ fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
             has_asked = true;
             found.ask_to_delete();
         }
-        if let Ok(record) = found.record() {
+        if let Ok(record) = found.record_with_own_cgroup() {
             end(&record)?;
         }
         if start.elapsed() > PATIENCE {

@@ -293,6 +293,30 @@ impl StateDir {
         Ok(record)
     }
 
+    /// The same for verbs that act on whoever is in the container's cgroup. A later container
+    /// with the same linux.cgroupsPath got it when nobody was in it any more: then there is
+    /// nothing of this one in it, and it isn't this one's to remove.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) fn record_with_own_cgroup(&self) -> Result<Record> {
+        let mut record = self.record()?;
+        let store = Store { root: self.path.with_file_name("") };
+        let is_later_owner = |id: &String| {
+            let other = store.find(id).and_then(|dir| dir.record());
+            other.is_ok_and(|other| {
+                other.created > record.created
+                    && other.init.is_some()
+                    && other.cgroup.iter().any(|dir| record.cgroup.contains(dir))
+            })
+        };
+        if !record.has_own_pid_namespace && store.ids()?.iter().any(is_later_owner) {
+            record.cgroup.clear();
+            record.unit = None;
+        }
+        Ok(record)
+    }
+
     /// The container's config.json.
     ///
     /// # Errors
