@@ -107,6 +107,10 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
             "whoever joins it needs CAP_SYS_ADMIN in the user namespace that owns it"
         }
         (Op::Clone { namespaces, .. }, Errno::EPERM) => return Some(clone_eperm(*namespaces)),
+        (Op::Clone { cgroup: Some(_), .. }, Errno::EACCES) => {
+            "the kernel lets a user into a cgroup only from another one that is delegated to them; \
+             try systemd-run --user --scope -p Delegate=yes minirun …"
+        }
         (Op::Clone { namespaces, .. }, Errno::ENOSPC)
             if namespaces.contains(CloneFlags::CLONE_NEWUSER)
                 && holds(MAX_USER_NAMESPACES, "0") =>
@@ -141,6 +145,9 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::WriteCgroup { file, .. }, errno) => return limit(file, errno).map(str::to_owned),
         (Op::WriteFirst { .. }, Errno::ENOENT) => {
             "the kernel has no scheduler of block devices with weights here; see modprobe bfq"
+        }
+        (Op::WriteFirst { .. }, Errno::EOPNOTSUPP) => {
+            "this device's I/O scheduler knows no weights; bfq does (/sys/block/NAME/queue/scheduler)"
         }
         (Op::WriteFirst { .. }, Errno::ENODEV) => "this host has no block device of that number",
         (Op::JoinCgroup { .. }, Errno::ENOSPC) => {

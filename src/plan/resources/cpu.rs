@@ -58,11 +58,21 @@ fn v1(settings: &mut Settings, cpu: &LinuxCpu) -> Result<()> {
     if let Some(burst) = cpu.burst() {
         write_burst(settings, "cpu.cfs_burst_us", burst)?;
     }
-    if let Some(period) = cpu.realtime_period().filter(|period| *period != 0) {
-        settings.write(CPU, "cpu.rt_period_us", period, "cpu.realtimePeriod")?;
+    let runtime = cpu.realtime_runtime().filter(|runtime| *runtime != 0);
+    let period = cpu.realtime_period().filter(|period| *period != 0);
+    if let Some(period) = period {
+        let is_update = settings.is_update();
+        let write = settings.write(CPU, "cpu.rt_period_us", period, "cpu.realtimePeriod")?;
+        if runtime.is_some() && is_update {
+            // A shorter one may fit the new runtime only.
+            write.tolerate(&[Errno::EINVAL]);
+        }
     }
-    if let Some(runtime) = cpu.realtime_runtime().filter(|runtime| *runtime != 0) {
+    if let Some(runtime) = runtime {
         settings.write(CPU, "cpu.rt_runtime_us", runtime, "cpu.realtimeRuntime")?;
+        if let (Some(period), true) = (period, settings.is_update()) {
+            settings.write(CPU, "cpu.rt_period_us", period, "cpu.realtimePeriod")?;
+        }
     }
     if let Some(idle) = cpu.idle() {
         // A v1 kernel before 5.15 has no such file; 0 is how it behaves.

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use oci_spec::runtime::LinuxMemory;
 
 use super::{Action, Settings, Version, max_or};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const MEMORY: &str = "memory";
 
@@ -37,7 +37,14 @@ fn check(settings: &Settings, memory: &LinuxMemory) -> Result<()> {
         );
         return Err(settings.refuse("memory.swap", reason));
     }
-    if let Some(value @ 101..) = memory.swappiness() {
+    if asked(kernel(memory)).is_some_and(|limit| limit != -1) {
+        // The file of v1 takes any value, and nothing happens.
+        let reason = "no kernel limits it any more (since Linux 5.16)";
+        return Err(settings
+            .refuse("memory.kernel", reason)
+            .hint("leave it out; memory.limit counts what the kernel uses, too"));
+    }
+    if let Some(value @ 101..) = swappiness(memory) {
         let reason = format!("{value} is not in the range from 0 to 100");
         return Err(settings.refuse("memory.swappiness", reason));
     }
@@ -52,6 +59,9 @@ fn check(settings: &Settings, memory: &LinuxMemory) -> Result<()> {
 fn v1(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
     let limit = asked(memory.limit());
     let swap = asked(memory.swap());
+    if let (None | Some(-1), Some(1..), false) = (limit, swap, settings.is_update()) {
+        return Err(swap_of_unlimited_memory(settings));
+    }
     const MEMSW: &str = "memory.memsw.limit_in_bytes";
     let memsw = swap.or(limit.filter(|limit| *limit == -1));
     if let (Some(memsw), true) = (memsw, settings.is_update()) {
@@ -72,14 +82,13 @@ fn v1(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
     }
     for (value, file, field) in [
         (memory.reservation(), "memory.soft_limit_in_bytes", "memory.reservation"),
-        (kernel(memory), "memory.kmem.limit_in_bytes", "memory.kernel"),
         (memory.kernel_tcp(), "memory.kmem.tcp.limit_in_bytes", "memory.kernelTCP"),
     ] {
         if let Some(value) = asked(value) {
             settings.write(MEMORY, file, value, field)?;
         }
     }
-    if let Some(swappiness) = memory.swappiness() {
+    if let Some(swappiness) = swappiness(memory) {
         settings.write(MEMORY, "memory.swappiness", swappiness, "memory.swappiness")?;
     }
     match memory.disable_oom_killer() {
@@ -94,9 +103,8 @@ fn v1(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
 
 fn v2(settings: &mut Settings, memory: &LinuxMemory) -> Result<()> {
     for (is_asked, field) in [
-        (memory.swappiness().is_some(), "memory.swappiness"),
+        (swappiness(memory).is_some(), "memory.swappiness"),
         (memory.disable_oom_killer() == Some(true), "memory.disableOOMKiller"),
-        (asked(kernel(memory)).is_some_and(|limit| limit != -1), "memory.kernel"),
         (asked(memory.kernel_tcp()).is_some_and(|limit| limit != -1), "memory.kernelTCP"),
     ] {
         if is_asked {
@@ -143,20 +151,25 @@ fn swap_alone(
     match (limit.or(now.filter(|_| swap.is_some())), swap) {
         // On v1, memory without a limit means swap without one.
         (Some(-1), None) => Ok(Some(-1)),
-        (_, None | Some(-1)) | (Some(-1), _) => Ok(swap),
+        (_, None | Some(-1)) => Ok(swap),
+        (None | Some(-1), Some(_)) => Err(swap_of_unlimited_memory(settings)),
         (Some(limit), Some(swap)) if swap < limit => {
             let reason =
                 format!("{swap} is less than the memory limit, {limit}, of which it is a part");
             Err(settings.refuse("memory.swap", reason))
         }
         (Some(limit), Some(swap)) => Ok(Some(swap - limit)),
-        (None, Some(_)) => Err(settings
-            .refuse(
-                "memory.swap",
-                "it limits memory and swap together, and how much of it is memory isn't said",
-            )
-            .hint("give memory.limit as well")),
     }
+}
+
+fn swap_of_unlimited_memory(settings: &Settings) -> Error {
+    let reason = "it limits memory and swap together, and how much of it is memory isn't said";
+    settings.refuse("memory.swap", reason).hint("give memory.limit as well")
+}
+
+/// Engines written in Go may send -1 for none in this unsigned field.
+fn swappiness(memory: &LinuxMemory) -> Option<u64> {
+    memory.swappiness().filter(|value| *value != u64::MAX)
 }
 
 /// 0 is what engines send for a limit that nobody gave.

@@ -125,7 +125,8 @@ fn each_limit_has_its_file_on_both_versions() {
             json!({
                 "memory": {
                     "limit": 0, "swap": 0, "reservation": 0, "kernel": 0, "kernelTCP": 0,
-                    "disableOOMKiller": false,
+                    "disableOOMKiller": false, "swappiness": u64::MAX, "useHierarchy": true,
+                    "checkBeforeUpdate": false,
                 },
                 "cpu": {
                     "shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": "",
@@ -147,6 +148,22 @@ fn each_limit_has_its_file_on_both_versions() {
                 "cpu.cfs_burst_us 9",
             ],
             &["cpu.weight 100", "cpu.max 50000 100000", "cpu.max.burst 9"],
+        ),
+        (
+            json!({ "memory": { "limit": -1, "swap": -1, "kernel": -1, "reservation": -1 } }),
+            &[
+                "memory.limit_in_bytes -1",
+                "memory.memsw.limit_in_bytes -1?",
+                "memory.soft_limit_in_bytes -1",
+            ],
+            &["memory.swap.max max?", "memory.max max", "memory.low max"],
+        ),
+        (json!({ "pids": {} }), &["pids.max max"], &["pids.max max"]),
+        (json!({ "rdma": { "mlx5_1": {} } }), &[], &[]),
+        (
+            json!({ "cpu": { "period": 7, "idle": 0 } }),
+            &["cpu.cfs_period_us 7", "cpu.idle 0?"],
+            &["cpu.idle 0?", "cpu.max max 7"],
         ),
         (json!({ "cpu": { "quota": -1 } }), &["cpu.cfs_quota_us -1"], &["cpu.max max 100000"]),
         (
@@ -215,6 +232,7 @@ fn what_only_v1_has_is_refused_on_v2_by_its_path() {
             "memory.kernelTCP",
         ),
         (json!({ "cpu": { "realtimeRuntime": 5 } }), "cpu.rt_runtime_us 5", "cpu.realtimeRuntime"),
+        (json!({ "cpu": { "realtimePeriod": 5 } }), "cpu.rt_period_us 5", "cpu.realtimePeriod"),
         (json!({ "network": { "classID": 5 } }), "net_cls.classid 5", "network.classID"),
         (
             json!({ "network": { "priorities": [{ "name": "lo", "priority": 3 }] } }),
@@ -248,11 +266,25 @@ fn nonsense_is_refused_by_its_path() {
     let rows = [
         ("memory.limit", json!({ "memory": { "limit": -2 } })),
         ("memory.swap", json!({ "memory": { "limit": 9, "swap": 8 } })),
+        ("memory.swap", json!({ "memory": { "swap": 8 } })),
+        ("memory.swap", json!({ "memory": { "limit": -1, "swap": 8 } })),
+        ("memory.kernel", json!({ "memory": { "kernel": 8 } })),
         ("memory.swappiness", json!({ "memory": { "swappiness": 101 } })),
         ("memory.useHierarchy", json!({ "memory": { "useHierarchy": false } })),
         ("cpu.cpus", json!({ "cpu": { "cpus": "0\n1" } })),
         ("cpu.idle", json!({ "cpu": { "idle": 2 } })),
         ("blockIO.weight", json!({ "blockIO": { "weight": 9 } })),
+        (
+            "blockIO.weightDevice[1].leafWeight",
+            json!({ "blockIO": { "weightDevice": [
+                { "major": 8, "minor": 0, "weight": 10 },
+                { "major": 8, "minor": 0, "leafWeight": 10 },
+            ]}}),
+        ),
+        (
+            "blockIO.weightDevice[0]",
+            json!({ "blockIO": { "weightDevice": [{ "major": 8, "minor": 0, "weight": 1001 }]}}),
+        ),
         ("blockIO.leafWeight", json!({ "blockIO": { "leafWeight": 10 } })),
         (
             "hugepageLimits[0].pageSize",
@@ -445,6 +477,16 @@ fn an_update_leaves_what_is_0_and_finds_the_order_of_dependent_limits() {
             &["cpu.max.burst 0?", "cpu.max 5 7", "cpu.max.burst 0?"],
         ),
         (json!({ "cpu": { "quota": 5 } }), &["cpu.cfs_quota_us 5"], &["cpu.max 5"]),
+        (
+            json!({ "memory": { "disableOOMKiller": false, "reservation": 5 } }),
+            &["memory.soft_limit_in_bytes 5", "memory.oom_control 0"],
+            &["memory.low 5"],
+        ),
+        (
+            json!({ "cpu": { "idle": 1, "cpus": "1" }, "blockIO": { "weight": 20 } }),
+            &["cpu.idle 1", "cpuset.cpus 1", "blkio.weight 20 | blkio.bfq.weight 20"],
+            &["cpu.idle 1", "cpuset.cpus 1", "io.bfq.weight 20 | io.weight 102"],
+        ),
         (json!({ "pids": { "limit": -1 } }), &["pids.max max"], &["pids.max max"]),
     ];
     for (resources, v1, v2) in rows {
@@ -462,6 +504,15 @@ fn an_update_leaves_what_is_0_and_finds_the_order_of_dependent_limits() {
 }
 
 #[test]
+fn real_time_of_a_running_container_is_changed_up_and_down() {
+    let resources = json!({ "cpu": { "realtimePeriod": 7, "realtimeRuntime": 5 } });
+    assert_eq!(
+        updated(resources, json!({}), &on_v1()).unwrap(),
+        ["cpu.rt_period_us 7?", "cpu.rt_runtime_us 5", "cpu.rt_period_us 7"]
+    );
+}
+
+#[test]
 fn an_update_of_one_half_takes_the_other_from_what_holds_now() {
     let now = json!({ "memory": { "limit": 100 }, "cpu": { "quota": 5, "period": 9 } });
     let update = |resources| updated(resources, now.clone(), &on_v2());
@@ -469,6 +520,12 @@ fn an_update_of_one_half_takes_the_other_from_what_holds_now() {
     assert_eq!(update(json!({ "memory": { "swap": 150 } })).unwrap(), ["memory.swap.max 50"]);
     assert_eq!(update(json!({ "memory": { "limit": 200 } })).unwrap(), ["memory.max 200"]);
     let error = update(json!({ "memory": { "swap": 90 } })).unwrap_err();
+    assert_eq!(error.place(), Some("linux.resources.memory.swap"));
+    // On v1 the kernel knows what holds now, on v2 there is nothing that it could be part of.
+    let swap = json!({ "memory": { "swap": 90 } });
+    let unlimited = json!({ "memory": { "limit": -1 } });
+    assert!(updated(swap.clone(), json!({}), &on_v1()).is_ok());
+    let error = updated(swap, unlimited, &on_v2()).unwrap_err();
     assert_eq!(error.place(), Some("linux.resources.memory.swap"));
 }
 
