@@ -639,19 +639,41 @@ fn overlay_mqueue_devpts_and_proc_with_options() {
 }
 
 #[test]
-fn cgroups_are_the_containers_own() {
+fn cgroups_are_the_containers_own_and_read_only_unless_a_namespace_keeps_it_there() {
     if skipped(without_root()) {
         return;
     }
-    let mut bundle = Bundle::new("cgroups");
-    bundle.mount(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "ro"]));
-    let procs = "cat $(ls -d /sys/fs/cgroup/pids 2>/dev/null || echo /sys/fs/cgroup)/cgroup.procs";
-    let write = "! echo 1 > /sys/fs/cgroup/pids/pids.max 2>/dev/null";
-    let found = bundle.script(&format!("{procs}; {write}"));
-    assert_eq!(found.lines().next(), Some("1"), "without a cgroup namespace: {found}");
-    bundle.namespaces(&["pid", "mount", "ipc", "uts", "network", "cgroup"]);
-    let found = bundle.script(procs);
-    assert_eq!(found.lines().next(), Some("1"), "with a cgroup namespace: {found}");
+    let script = "top=/sys/fs/cgroup; [ -e $top/cgroup.procs ] && all=$top || all=$top/*
+        for dir in $all; do
+            read first <$dir/cgroup.procs; echo $first
+            busybox mkdir $dir/x 2>/dev/null && echo made && busybox rmdir $dir/x
+        done
+        busybox mkdir $top/y 2>/dev/null && echo at the top; true";
+    let plain = &["pid", "mount", "ipc", "uts", "network"];
+    let own = &["pid", "mount", "ipc", "uts", "network", "cgroup"];
+    for (options, namespaces, user, writable) in [
+        (&["ro"][..], &plain[..], false, false),
+        (&["nosuid"], plain, false, false),
+        (&["ro"], own, false, false),
+        (&["nosuid"], own, false, true),
+        (&["nosuid"], own, true, false),
+    ] {
+        let mut bundle = Bundle::new("cgroups");
+        if user {
+            bundle.user_namespace();
+        }
+        let namespaces: Vec<&str> =
+            namespaces.iter().copied().chain(user.then_some("user")).collect();
+        bundle.namespaces(&namespaces);
+        bundle.mount(mount("/sys/fs/cgroup", "cgroup", "cgroup", options));
+        let found = bundle.script(script);
+        let row = format!("{options:?} {namespaces:?}: {found}");
+        assert!(found.starts_with("1\n"), "{row}");
+        assert!(found.lines().all(|line| matches!(line, "1" | "made" | "at the top")), "{row}");
+        // On v1 the top is a directory of mounts.
+        assert!(!options.contains(&"ro") || !found.contains("at the top"), "{row}");
+        assert_eq!(found.contains("made"), writable, "{row}");
+    }
 }
 
 #[test]
