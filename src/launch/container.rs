@@ -17,7 +17,7 @@ use super::home::Home;
 use super::journal::Journal;
 use super::{
     CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, intermediate,
-    labels, listener, masks, mounts, pty, root, sysctl,
+    labels, listener, masks, mounts, procfs, pty, root,
 };
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
@@ -36,6 +36,7 @@ pub(super) struct Container<'a> {
     slave: Option<OwnedFd>,
     /// The connection to `start`, once it has come.
     start: Option<OwnedFd>,
+    kernel: mounts::Kernel,
     masks: masks::Masks,
     caller_umask: Mode,
     home: Option<Home>,
@@ -52,7 +53,6 @@ impl<'a> Container<'a> {
     ) -> Self {
         // Modes of files and devices are meant as they stand in the plan.
         let caller_umask = umask(Mode::empty());
-        let masks = masks::Masks::default();
         Container {
             plan,
             ready,
@@ -61,7 +61,8 @@ impl<'a> Container<'a> {
             root: None,
             slave: None,
             start: None,
-            masks,
+            kernel: mounts::Kernel::default(),
+            masks: masks::Masks::default(),
             caller_umask,
             home: None,
             in_cwd: false,
@@ -150,8 +151,14 @@ impl<'a> Container<'a> {
                 self.root = Some(root::overlay_rootfs(path, *nodev, *userxattr)?);
                 Ok(())
             }
-            Op::Mount(new) => mounts::mount_new(self.root()?, new),
-            Op::Bind(bind) => mounts::bind(self.root()?, bind, self.ready.trees),
+            Op::Mount(new) => {
+                mounts::mount_new(self.root()?, new)?;
+                self.note_mount(&new.target)
+            }
+            Op::Bind(bind) => {
+                mounts::bind(self.root()?, bind, self.ready.trees)?;
+                self.note_mount(&bind.target)
+            }
             Op::Remount(remount) => mounts::remount(self.root()?, remount),
             Op::Device(device) => devices::device(self.root()?, device),
             Op::Symlink { path, target } => devices::symlink(self.root()?, path, target),
@@ -166,12 +173,14 @@ impl<'a> Container<'a> {
             }
             Op::Mask { path } => {
                 let root = self.root.as_ref().ok_or(Errno::EBADF)?;
-                self.masks.mask(root.as_fd(), path)
+                self.masks.mask(&|| self.kernel.open(root.as_fd(), path))
             }
-            Op::ReadonlyPath { path } => masks::readonly_path(self.root()?, path),
+            Op::ReadonlyPath { path } => {
+                masks::make_readonly(self.kernel.open(self.root()?, path)?.as_fd())
+            }
             Op::MakeDir { path } => inside::open_or_make_dir(self.root()?, path).map(drop),
             Op::ReadonlyRootfs => root::make_readonly(self.root()?),
-            Op::Sysctl { file, value } => sysctl::write(file, value),
+            Op::Sysctl { file, value } => procfs::write_parameter(file, value),
             Op::Domainname { name } => sys::identity::setdomainname(name),
             Op::PivotRoot => root::pivot(self.root()?),
             Op::MoveRoot => root::move_over(self.root()?),
@@ -257,6 +266,11 @@ impl<'a> Container<'a> {
 
     fn root(&self) -> Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+
+    fn note_mount(&mut self, target: &CStr) -> Result<()> {
+        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
+        self.kernel.mounted(root.as_fd(), target)
     }
 
     fn connect_stdio(&self) -> Result<()> {
@@ -409,11 +423,11 @@ fn connect_to(slave: BorrowedFd<'_>) -> Result<()> {
 
 fn map_own_id(map: IdMap, line: &str) -> Result<()> {
     match map {
-        IdMap::Uid => write_file(c"/proc/self/uid_map", line.as_bytes()),
+        IdMap::Uid => procfs::write(c"self/uid_map", line.as_bytes()),
         IdMap::Gid => {
             // An ordinary user could otherwise drop a group that denies them access.
-            write_file(c"/proc/self/setgroups", b"deny")?;
-            write_file(c"/proc/self/gid_map", line.as_bytes())
+            procfs::write(c"self/setgroups", b"deny")?;
+            procfs::write(c"self/gid_map", line.as_bytes())
         }
     }
 }
@@ -437,7 +451,7 @@ fn own_pipes(uid: u32) -> Result<()> {
 }
 
 pub(super) fn set_oom_score(score: &str) -> Result<()> {
-    write_file(c"/proc/self/oom_score_adj", score.as_bytes())
+    procfs::write(c"self/oom_score_adj", score.as_bytes())
 }
 
 fn set_scheduler(schedule: &Schedule) -> Result<()> {

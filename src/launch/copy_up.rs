@@ -59,7 +59,12 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: usiz
             copy_dir(from.as_fd(), to.as_fd(), depth + 1)
         }
         SFlag::S_IFREG => {
-            let from = open(from, name, OFlag::O_RDONLY)?;
+            // It may be another file by now, and a FIFO would have this wait for ever.
+            let from = open(from, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+            let found = fstat(&from)?;
+            if inside::file_type(found.st_mode) != SFlag::S_IFREG {
+                return Err(Errno::ESTALE);
+            }
             let to = open(to, name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
             while sendfile(&to, &from, None, CHUNK)? > 0 {}
             take_over(to.as_fd(), &found)

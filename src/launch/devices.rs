@@ -4,11 +4,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, OpenHow};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, makedev, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
-use super::{inside, pty};
+use super::{inside, mounts, pty};
 use crate::plan::op::{Device, DeviceKind, DeviceSource};
 use crate::sys::{self, Result};
 
@@ -20,6 +20,8 @@ pub(super) fn device(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
     }
 }
 
+const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+
 fn make(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
     let (dir, name) = inside::open_parent(root, &device.path)?;
     let number = makedev(device.major.into(), device.minor.into());
@@ -29,13 +31,17 @@ fn make(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
         if (device.uid, device.gid) == (0, 0) {
             return Ok(());
         }
+        let made = inside::open_child(dir.as_fd(), name, OpenHow::new().flags(PATH))?;
+        if !is(device, &fstat(&made)?) {
+            return Err(Errno::ESTALE);
+        }
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-        fchownat(dir.as_fd(), name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+        fchownat(&made, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
     });
     match made {
         Err(Errno::EEXIST) => {
-            let found = inside::open(root, &device.path, OFlag::O_PATH)?;
-            if is(device, &fstat(found)?) { Ok(()) } else { Err(Errno::EEXIST) }
+            let found = inside::open(root, &device.path, OFlag::O_PATH).and_then(fstat);
+            if found.is_ok_and(|found| is(device, &found)) { Ok(()) } else { Err(Errno::EEXIST) }
         }
         answer => answer,
     }
@@ -48,6 +54,7 @@ fn bind(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
         return Err(Errno::ENXIO);
     }
     let target = inside::open_or_make_file(root, &device.path)?;
+    mounts::check_proc(target.as_fd(), c"")?;
     sys::mount::move_mount(tree.as_fd(), target.as_fd())
 }
 
@@ -76,6 +83,7 @@ pub(super) fn symlink(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> Resul
 pub(super) fn console(root: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
     let (master, slave) = pty::open(root)?;
     let console = inside::open_or_make_file(root, c"/dev/console")?;
+    mounts::check_proc(console.as_fd(), c"")?;
     let tree = sys::mount::clone_tree_at(slave.as_fd(), false)?;
     sys::mount::move_mount(tree.as_fd(), console.as_fd())?;
     Ok((master, slave))

@@ -6,14 +6,14 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::{Journal, hook, inside, mount_hint};
 use crate::error::Error;
@@ -310,8 +310,7 @@ fn exec_hint(rootfs: &CStr, exec: &Exec, found: Option<&CString>, errno: Errno) 
     let has = |path: &CStr| inside::open(root.as_fd(), path, OFlag::O_PATH).is_ok();
     let words = match (errno, found) {
         (Errno::ENOENT | Errno::ENOTDIR, Some(found)) => {
-            let file = inside::open(root.as_fd(), found, OFlag::O_RDONLY).ok();
-            match file.and_then(interpreter) {
+            match open_regular(root.as_fd(), found).and_then(interpreter) {
                 Some(name) => {
                     return Some(format!("it is there, but its interpreter {name} is not"));
                 }
@@ -344,6 +343,13 @@ fn exec_hint(rootfs: &CStr, exec: &Exec, found: Option<&CString>, errno: Errno) 
     Some(words.to_owned())
 }
 
+/// Opens a file of the image's, which could be a FIFO or a device.
+fn open_regular(root: BorrowedFd<'_>, path: &CStr) -> Option<File> {
+    let found = inside::open(root, path, OFlag::O_PATH).ok()?;
+    let is_regular = inside::file_type(fstat(&found).ok()?.st_mode) == SFlag::S_IFREG;
+    is_regular.then(|| File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok())?
+}
+
 fn is_directory(root: &impl AsFd, path: &CStr) -> bool {
     inside::open(root.as_fd(), path, OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok()
 }
@@ -359,9 +365,9 @@ fn what_is_there(has: &dyn Fn(&CStr) -> bool, program: &str) -> String {
 }
 
 /// What a program needs to start: the path after `#!`, or an ELF file's PT_INTERP.
-fn interpreter(file: impl Into<File>) -> Option<String> {
+fn interpreter(file: File) -> Option<String> {
     let mut head = Vec::new();
-    file.into().take(4096).read_to_end(&mut head).ok()?;
+    file.take(4096).read_to_end(&mut head).ok()?;
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?;
         return String::from_utf8_lossy(line).split_whitespace().next().map(str::to_owned);

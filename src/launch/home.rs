@@ -6,8 +6,8 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::read;
 
 use super::inside;
@@ -48,8 +48,8 @@ impl Home {
 
     fn read_from(&mut self, path: &CStr, uid: u32) -> Result<()> {
         // A fifo must not make this wait, and a device must not be read.
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = open(path, flags, Mode::empty())?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = inside::open_from_top(path, flags)?;
         if inside::file_type(fstat(&file)?.st_mode) != SFlag::S_IFREG {
             return Err(Errno::EINVAL);
         }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use nix::unistd::Pid;
 
+use super::procfs;
 use crate::error::{Error, Result};
 use crate::host::find_tool;
 use crate::plan::op::{IdMap, IdRange, Mapper};
@@ -17,14 +18,15 @@ pub(super) fn write(pid: Pid, map: IdMap, ranges: &[IdRange], by: Mapper) -> Res
     match by {
         Mapper::Runtime => {
             let file = match map {
-                IdMap::Uid => format!("/proc/{pid}/uid_map"),
-                IdMap::Gid => format!("/proc/{pid}/gid_map"),
+                IdMap::Uid => format!("{pid}/uid_map"),
+                IdMap::Gid => format!("{pid}/gid_map"),
             };
             let lines: String = ranges
                 .iter()
                 .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
                 .collect();
-            std::fs::write(&file, lines).map_err(|e| Error::io(format!("write {file}"), &e))
+            procfs::write(file.as_str(), lines.as_bytes())
+                .map_err(|errno| Error::system(format!("write /proc/{file}"), errno))
         }
         Mapper::Tool => with_tool(pid, map.tool(), ranges),
     }

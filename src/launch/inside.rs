@@ -40,6 +40,13 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> Result<Ow
     }
 }
 
+/// The same below this process's own root, when that is the container's already.
+pub(super) fn open_from_top(path: &CStr, flags: OFlag) -> Result<OwnedFd> {
+    let dir = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let top = nix::fcntl::open(c"/", dir, Mode::empty())?;
+    open(top.as_fd(), path, flags)
+}
+
 /// Opens one name in a directory, which must not be a symlink.
 pub(super) fn open_child(dir: BorrowedFd<'_>, name: &CStr, how: OpenHow) -> Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;

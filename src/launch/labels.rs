@@ -7,32 +7,29 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{setns, unshare};
 use nix::sys::stat::Mode;
-use nix::unistd::write;
 
-use super::container::write_file;
+use super::procfs;
 use crate::plan::NEWTIME;
 use crate::sys::{self, Result};
 
 /// Runs what is executed next under an AppArmor profile (aa_change_onexec(2)).
 pub(super) fn apparmor(profile: &CStr) -> Result<()> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    // Where several security modules share the machine, this one has a directory.
-    let file = match open(c"/proc/thread-self/attr/apparmor/exec", flags, Mode::empty()) {
-        Err(Errno::ENOENT) => open(c"/proc/thread-self/attr/exec", flags, Mode::empty()),
-        opened => opened,
-    }?;
     let mut command = [0; 4096];
     let (verb, name) = (b"exec ", profile.to_bytes());
     let length = verb.len() + name.len();
     let place = command.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
     place[..verb.len()].copy_from_slice(verb);
     place[verb.len()..].copy_from_slice(name);
-    write(&file, &command[..length]).map(drop)
+    // Where several security modules share the machine, this one has a directory.
+    match procfs::write(c"thread-self/attr/apparmor/exec", &command[..length]) {
+        Err(Errno::ENOENT) => procfs::write(c"thread-self/attr/exec", &command[..length]),
+        written => written,
+    }
 }
 
 /// Runs what is executed next with an SELinux label (setexeccon(3)).
 pub(super) fn selinux(label: &CStr) -> Result<()> {
-    write_file(c"/proc/thread-self/attr/exec", label.to_bytes())
+    procfs::write(c"thread-self/attr/exec", label.to_bytes())
 }
 
 /// Joins the container's session keyring.
@@ -45,7 +42,7 @@ pub(super) fn session_keyring(name: &CStr, permissions: u32) -> Result<()> {
 /// is in it the clocks stay (time_namespaces(7)).
 pub(super) fn enter_time(offsets: &str) -> Result<()> {
     unshare(NEWTIME)?;
-    write_file(c"/proc/self/timens_offsets", offsets.as_bytes())?;
+    procfs::write(c"self/timens_offsets", offsets.as_bytes())?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     setns(open(c"/proc/self/ns/time_for_children", flags, Mode::empty())?, NEWTIME)
 }

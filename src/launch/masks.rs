@@ -1,6 +1,5 @@
 //! Hiding and sealing paths of the container.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -20,9 +19,9 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// Covers a file by /dev/null, a directory by an empty read-only one.
-    pub(super) fn mask(&mut self, root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
-        let target = inside::open(root, path, OFlag::O_PATH)?;
+    /// Covers what `open` opens: a file by /dev/null, a directory by an empty read-only one.
+    pub(super) fn mask(&mut self, open: &dyn Fn() -> Result<OwnedFd>) -> Result<()> {
+        let target = open()?;
         if !inside::is_dir(target.as_fd())? {
             let null = match &self.null {
                 Some(null) => null,
@@ -41,7 +40,7 @@ impl Masks {
         let data = Some(c"size=0k,nr_inodes=1,mode=755");
         mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), flags, data)?;
         // The working directory is still below the new mount; the path leads to its top.
-        let empty = inside::open(root, path, OFlag::O_PATH)?;
+        let empty = open()?;
         if !sys::mount::is_mount_root(empty.as_fd())? {
             return Err(Errno::ESTALE);
         }
@@ -80,15 +79,14 @@ pub(super) fn reopen_null() -> Result<()> {
 
 /// The path is the image's to choose: neither a link nor another file is taken for it.
 fn open_own_null() -> Result<OwnedFd> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let null = open(c"/dev/null", flags, Mode::empty())?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let null = inside::open_from_top(c"/dev/null", flags)?;
     if is_null(&fstat(null.as_fd())?) { Ok(null) } else { Err(Errno::ENODEV) }
 }
 
-/// Covers a path by a read-only view of itself.
-pub(super) fn readonly_path(root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
-    let target = inside::open(root, path, OFlag::O_PATH)?;
-    let tree = sys::mount::clone_tree_at(target.as_fd(), true)?;
+/// Covers a file or a directory by a read-only view of itself.
+pub(super) fn make_readonly(target: BorrowedFd<'_>) -> Result<()> {
+    let tree = sys::mount::clone_tree_at(target, true)?;
     sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, true)?;
-    sys::mount::move_mount(tree.as_fd(), target.as_fd())
+    sys::mount::move_mount(tree.as_fd(), target)
 }

@@ -26,10 +26,10 @@ mod masks;
 mod mount_hint;
 mod mounts;
 mod net_devices;
+mod procfs;
 mod pty;
 mod root;
 mod runtime;
-mod sysctl;
 mod trees;
 mod units;
 

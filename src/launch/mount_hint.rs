@@ -120,6 +120,9 @@ pub(super) fn hint(op: &Op, errno: Errno) -> Option<String> {
             "the root filesystem's own filesystem can't be the lower layer of an overlay here"
         }
         (Op::MakeDir { .. } | Op::Chdir { .. }, Errno::ENOTDIR) => "there is a file of that name",
+        (Op::Mount(_) | Op::Bind(_) | Op::Mask { .. }, Errno::ESTALE) => {
+            "somebody has put another directory in its place meanwhile"
+        }
         (Op::Mask { .. }, Errno::ENODEV) => "/dev/null of this host is not the null device",
         _ => return None,
     };

@@ -7,13 +7,54 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, fchmod, fstat};
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
-use super::copy_up;
 use super::inside::{self, Make};
+use super::{copy_up, procfs};
 use crate::plan::op::{Attributes, Bind, NewMount, Remount, Settings, TakesOver};
 use crate::sys::{self, Result};
+
+/// Where programs, and the masks, look for the kernel's own file systems.
+pub(super) const PROC: &CStr = c"/proc";
+const SYS: &CStr = c"/sys";
+
+/// What has been mounted on /proc and /sys: masks are put into these very mounts, wherever
+/// somebody who may write to the root filesystem moves their directories to.
+#[derive(Default)]
+pub(super) struct Kernel {
+    proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
+}
+
+impl Kernel {
+    /// Takes note of what a step has mounted.
+    pub(super) fn mounted(&mut self, root: BorrowedFd<'_>, target: &CStr) -> Result<()> {
+        let place = match target {
+            _ if target == PROC => &mut self.proc,
+            _ if target == SYS => &mut self.sys,
+            _ => return Ok(()),
+        };
+        let top = open_top(root, target, OFlag::O_PATH)?;
+        if target == PROC && !procfs::is_top(top.as_fd())? {
+            return Err(Errno::ESTALE);
+        }
+        *place = Some(top);
+        Ok(())
+    }
+
+    /// Opens a path for reference, below these if it lies there.
+    pub(super) fn open(&self, root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+        for (place, top) in [(PROC, &self.proc), (SYS, &self.sys)] {
+            let below = path.to_bytes_with_nul().strip_prefix(place.to_bytes());
+            let below = below.and_then(|below| below.strip_prefix(b"/"));
+            if let (Some(below), Some(top)) = (below, top) {
+                let below = CStr::from_bytes_with_nul(below).map_err(|_| Errno::EINVAL)?;
+                return inside::open(top.as_fd(), below, OFlag::O_PATH);
+            }
+        }
+        inside::open(root, path, OFlag::O_PATH)
+    }
+}
 
 /// Mounts a new filesystem on a directory, which is made if it is missing.
 ///
@@ -37,15 +78,15 @@ pub(super) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<()> {
     let data = Some(new.data.as_c_str()).filter(|data| !data.is_empty());
     mount(Some(new.source.as_c_str()), c".", Some(new.fstype.as_c_str()), new.flags, data)?;
     if let Some(mode) = takes_over {
-        fchmod(open_top(root, &new.target)?, Mode::from_bits_truncate(mode))?;
+        fchmod(open_top(root, &new.target, OFlag::O_RDONLY)?, Mode::from_bits_truncate(mode))?;
     }
     if let Some(hidden) = hidden {
-        copy_up::copy(hidden.as_fd(), open_top(root, &new.target)?.as_fd())?;
+        copy_up::copy(hidden.as_fd(), open_top(root, &new.target, OFlag::O_RDONLY)?.as_fd())?;
     }
     if new.settings == Settings::default() {
         return Ok(());
     }
-    set(open_top(root, &new.target)?.as_fd(), &new.settings)
+    set(open_top(root, &new.target, OFlag::O_PATH)?.as_fd(), &new.settings)
 }
 
 /// Opens a directory for reading that has been found.
@@ -55,8 +96,8 @@ fn open_dir(found: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 /// Opens what was mounted last at a path; the working directory is still below it.
-fn open_top(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    let top = inside::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+fn open_top(root: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> Result<OwnedFd> {
+    let top = inside::open(root, path, flags | OFlag::O_DIRECTORY)?;
     // Somebody may have put another directory there meanwhile.
     if sys::mount::is_mount_root(top.as_fd())? { Ok(top) } else { Err(Errno::ESTALE) }
 }
@@ -81,15 +122,9 @@ fn open_no_symlink(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
 
 /// The plan has looked at paths that say /proc; another one leads there by a symlink, and
 /// would cover what it likes of it (CVE-2019-16884).
-fn check_proc(target: BorrowedFd<'_>, path: &CStr) -> Result<()> {
-    if path.to_bytes().starts_with(b"/proc") || !is_proc(target)? {
-        return Ok(());
-    }
-    Err(Errno::ELOOP)
-}
-
-fn is_proc(fd: BorrowedFd<'_>) -> Result<bool> {
-    Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
+pub(super) fn check_proc(target: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    let is_named = path == PROC || path.to_bytes().starts_with(b"/proc/");
+    if is_named || !procfs::is_proc(target)? { Ok(()) } else { Err(Errno::ELOOP) }
 }
 
 /// Binds a host path, or one of the trees that the runtime has opened; the target becomes
@@ -103,7 +138,7 @@ pub(super) fn bind(root: BorrowedFd<'_>, bind: &Bind, trees: &[OwnedFd]) -> Resu
             opened.as_fd()
         }
     };
-    if bind.target.as_c_str() == c"/proc" && !is_proc(tree)? {
+    if bind.target.as_c_str() == PROC && !procfs::is_top(tree)? {
         return Err(Errno::EPERM);
     }
     let make = if inside::is_dir(tree)? { Make::Dir } else { Make::File };

@@ -17,7 +17,8 @@ use nix::unistd::Pid;
 use super::container::Container;
 use super::{
     CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running,
-    cgroup, hand_over, hint, hook, id_maps, intermediate, listener, net_devices, trees, units,
+    cgroup, hand_over, hint, hook, id_maps, intermediate, listener, net_devices, procfs, trees,
+    units,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -132,9 +133,9 @@ impl<'a> Runtime<'a> {
             },
             Op::OomScore { score } => match &self.init {
                 Some(init) => {
-                    let file = format!("/proc/{}/oom_score_adj", init.pid);
-                    std::fs::write(file, score).map_err(|error| {
-                        hint::explain(Error::io(step.op.to_string(), &error), &step.op)
+                    let file = format!("{}/oom_score_adj", init.pid);
+                    procfs::write(file.as_str(), score.as_bytes()).map_err(|errno| {
+                        hint::explain(Error::system(step.op.to_string(), errno), &step.op)
                     })
                 }
                 None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),

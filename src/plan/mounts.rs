@@ -114,7 +114,7 @@ pub(super) fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
 
 /// A destination without detours; a relative one is taken from the root. `None` is the
 /// root itself.
-fn clean(path: &Path) -> Option<String> {
+pub(super) fn clean(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for component in path.components() {
         match component {

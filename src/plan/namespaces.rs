@@ -115,6 +115,11 @@ impl Layout {
             steps.runtime(Op::OpenNamespace { namespace: *namespace, path: path.clone() }, place);
         }
         steps.runtime(Op::Intermediate, "linux.namespaces");
+        // Who is in a pid namespace already could look into a process that comes into it with
+        // the host's files and rights still (CVE-2016-9962).
+        if self.joined.iter().any(|(flag, ..)| *flag == CloneFlags::CLONE_NEWPID) {
+            steps.push(Side::Intermediate, Op::Undumpable, "", &[]);
+        }
         // Root of the host has every right over all of them, and none over the host's once
         // it is in a user namespace; for an ordinary user it is the reverse.
         let is_user = |flag: CloneFlags| flag == CloneFlags::CLONE_NEWUSER;

@@ -1,5 +1,6 @@
 //! The root filesystem: opened first, protected and entered last.
 
+use std::ffi::CString;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -149,15 +150,13 @@ pub(super) fn protect(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result
     let masked = linux.and_then(|linux| linux.masked_paths().as_ref());
     for (index, path) in masked.into_iter().flatten().enumerate() {
         let place = format!("linux.maskedPaths[{index}]");
-        let path = steps.c_string(&place, path.as_str())?;
-        check(steps, &place, "mask", &path)?;
+        let path = protected(steps, &place, "mask", path)?;
         steps.tolerant(Op::Mask { path }, &place, MAY_BE_MISSING);
     }
     let readonly = linux.and_then(|linux| linux.readonly_paths().as_ref());
     for (index, path) in readonly.into_iter().flatten().enumerate() {
         let place = format!("linux.readonlyPaths[{index}]");
-        let path = steps.c_string(&place, path.as_str())?;
-        check(steps, &place, "make read-only", &path)?;
+        let path = protected(steps, &place, "make read-only", path)?;
         steps.tolerant(Op::ReadonlyPath { path }, &place, MAY_BE_MISSING);
     }
     let cwd = spec.process().as_ref().map(|process| process.cwd().as_path());
@@ -175,12 +174,13 @@ pub(super) fn protect(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result
     Ok(())
 }
 
-/// An empty path would be missing and so be taken for done.
-fn check(steps: &Steps, place: &str, what: &str, path: &std::ffi::CStr) -> Result<()> {
-    match path.to_bytes() {
-        b"" => Err(steps.error(place, what, "the path is empty")),
-        b"/" => Err(steps.error(place, what, "the path is the root itself")),
-        _ => Ok(()),
+/// Without detours, so that it shows whether it lies in the container's /proc. An empty path
+/// would be missing and so be taken for done.
+fn protected(steps: &Steps, place: &str, what: &str, path: &str) -> Result<CString> {
+    match mounts::clean(Path::new(path)) {
+        Some(path) => steps.c_string(place, path),
+        None if path.is_empty() => Err(steps.error(place, what, "the path is empty")),
+        None => Err(steps.error(place, what, "the path is the root itself")),
     }
 }
 

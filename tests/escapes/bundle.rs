@@ -1,14 +1,15 @@
 //! What attacks are made of: a bundle that the attacker has filled, a container of it that
 //! runs, and the same moves without a runtime.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{TempDir, minirun, rootfs, skipped, without_root};
+use crate::support::{TempDir, binary, minirun, rootfs, said, skipped, stderr, without_root};
 
 /// A bundle with a root filesystem of its own, busybox and nothing else, beside a directory
 /// `outside` that stands for the host's files.
@@ -65,6 +66,12 @@ impl Bundle {
         symlink(target, link).unwrap();
     }
 
+    pub fn mount(&mut self, destination: &str, kind: &str, source: &str, options: &[&str]) {
+        let mount = json!({ "destination": destination, "type": kind, "source": source,
+            "options": options });
+        self.config["mounts"].as_array_mut().unwrap().push(mount);
+    }
+
     pub fn write(&self, args: &[&str]) {
         let mut config = self.config.clone();
         config["process"]["args"] = json!(args);
@@ -85,6 +92,18 @@ impl Bundle {
         self.verb("run", &["--bundle", bundle, self.id()]).output().unwrap()
     }
 
+    pub fn script(&self, script: &str) -> Output {
+        self.run(&["/bin/sh", "-c", script])
+    }
+
+    /// What minirun says about a container that can't be; it says this, among other words.
+    pub fn assert_refused(&self, words: &[&str]) {
+        let output = self.script("echo it runs");
+        let text = stderr(&output);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{}", said(&output));
+        assert!(words.iter().all(|word| text.contains(word)), "not {words:?}: {text}");
+    }
+
     /// The container in the background, running this script.
     pub fn start(&self, script: &str) -> Running<'_> {
         self.write(&["/bin/sh", "-c", script]);
@@ -101,15 +120,48 @@ impl Bundle {
         Running(self)
     }
 
+    /// What is in the host's directory, and who owns it.
+    pub fn outside(&self) -> BTreeMap<String, (u32, u32, String)> {
+        let entries = fs::read_dir(self.path("outside")).unwrap().map(Result::unwrap);
+        let seen = |entry: fs::DirEntry| {
+            let found = entry.metadata().unwrap();
+            // A device that an attack has made may be endless.
+            let content = found.is_file().then(|| fs::read_to_string(entry.path()).unwrap());
+            let content = content.unwrap_or_default();
+            (entry.file_name().into_string().unwrap(), (found.mode(), found.uid(), content))
+        };
+        entries.map(seen).collect()
+    }
+
     /// A script of the host's in a mount namespace of its own: what the attack does where
-    /// nothing stands in its way. `$1` is the bundle.
+    /// nothing stands in its way. `$1` is the bundle, `$2` minirun, `$3` the container's id.
     pub fn undefended(&self, script: &str) -> Output {
         Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
             .arg(self.dir.path())
+            .arg(binary())
+            .arg(self.id())
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    /// The same on a peer, if it is installed and can run anything here.
+    pub fn peer(&self, runtime: &str, args: &[&str]) -> Option<Output> {
+        let run = |bundle: &Bundle| {
+            let mut command = Command::new("timeout");
+            command.args(["--kill-after=1", "10", runtime, "--root", &bundle.dir.file("peer")]);
+            command.args(["run", "--bundle", bundle.dir.path().to_str().unwrap()]);
+            command.arg(format!("{}-peer", bundle.id())).stdin(Stdio::null()).output()
+        };
+        let plain = Bundle::new("peer")?;
+        plain.write(&["/bin/true"]);
+        if !run(&plain).is_ok_and(|output| output.status.success()) {
+            skipped(Some(&format!("on the peer: there is no {runtime} that runs here")));
+            return None;
+        }
+        self.write(args);
+        run(self).ok()
     }
 }
 

@@ -5,12 +5,28 @@
 //!
 //! | weakness | of | test |
 //! |---|---|---|
-//! | CVE-2015-3627, CVE-2024-21626 | runc | `descriptors::{no_descriptor_of_the_host…, the_working_directory…}` |
-//! | CVE-2024-21626, the program's path | runc | `descriptors::a_program_is_not_reached…` |
-//! | a container without mount namespace, entered | - | `descriptors::exec_stays_in_a_changed_root` |
+//! | CVE-2015-3627 | runc | `descriptors::no_descriptor_of_the_host…` |
+//! | CVE-2015-3631, CVE-2019-16884 | runc | `proc::nothing_stands_in_for_proc` |
+//! | CVE-2019-18837 | crun | `places::what_is_mounted_or_made…` |
+//! | CVE-2019-19921, CVE-2023-27561, CVE-2023-28642 | runc | `proc::proc_and_sys…` |
+//! | CVE-2021-30465, CVE-2024-45310 | runc, youki | `races::a_swapped_directory…` |
+//! | CVE-2024-21626 | runc | `descriptors::{a_program…, the_working_directory…}` |
+//! | CVE-2025-31133, CVE-2025-62161 | runc, youki | `proc::masks…`, `races::masks…` |
+//! | CVE-2025-52565 | runc | `places::the_console…`, `races::the_console…` |
+//! | CVE-2025-52881, CVE-2025-62596 | runc, youki | `proc::writes…`, `races::masks…` |
+//! | CVE-2025-54867 | youki | `proc::proc_and_sys…` |
+//! | CVE-2026-41579 | runc | `places::a_dev_that_leads_out…` |
+//! | CVE-2026-87766 | bubblewrap | `places::what_is_mounted_or_made…` |
+//! | CVE-2026-88264 | crun | `places::the_console…` |
+//! | CVE-2026-88265 | crun | `places::a_fake_null_device…` |
+//! | GHSA-3q8j | youki | `races::masks…` |
+//! | a container without mount namespace, entered | - | `descriptors::exec_stays…` |
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod bundle;
 mod descriptors;
+mod places;
+mod proc;
+mod races;

@@ -1,0 +1,62 @@
+//! Writing to the host's /proc: kernel parameters, and what a process says about itself.
+//!
+//! The root filesystem isn't entered yet when any of this is written, so it is out of the
+//! container's hands; the kernel takes the writer's namespaces, whichever procfs it is. That
+//! it is one, and that nothing is mounted in the way, is made sure of all the same: a write
+//! that goes astray would succeed (CVE-2019-16884, CVE-2025-52881). Nothing here allocates.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::NixPath;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::inside;
+use crate::sys::Result;
+
+/// The inode of the top of every procfs (linux/proc_fs.h, `PROC_ROOT_INO`).
+const TOP: u64 = 1;
+
+/// Whether a descriptor is a file of any procfs.
+pub(super) fn is_proc(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// Whether a descriptor is the directory that everything else in a procfs is below.
+pub(super) fn is_top(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(is_proc(fd)? && fstat(fd)?.st_ino == TOP)
+}
+
+/// Writes to a file by its path below /proc, in one call.
+pub(super) fn write<P: NixPath + ?Sized>(file: &P, bytes: &[u8]) -> Result<()> {
+    let file = open(file, OFlag::O_WRONLY)?;
+    let written = nix::unistd::write(&file, bytes)?;
+    if written == bytes.len() { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Opens a file by its path below /proc.
+fn open<P: NixPath + ?Sized>(file: &P, flags: OFlag) -> Result<OwnedFd> {
+    let dir = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let proc = nix::fcntl::open(c"/proc", dir, Mode::empty())?;
+    if !is_top(proc.as_fd())? {
+        return Err(Errno::ENODEV);
+    }
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    openat2(&proc, file, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
+}
+
+/// Writes a kernel parameter by its path below /proc/sys.
+pub(super) fn write_parameter(file: &CStr, value: &str) -> Result<()> {
+    const SYS: &[u8] = b"sys/";
+    let mut path = [0; 512];
+    let length = SYS.len() + file.to_bytes().len();
+    let room = path.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
+    room[..SYS.len()].copy_from_slice(SYS);
+    room[SYS.len()..].copy_from_slice(file.to_bytes());
+    inside::with_c_str(&path[..length], |path| write(path, value.as_bytes()))
+}
