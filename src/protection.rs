@@ -6,12 +6,16 @@
 //! binary could be overwritten (CVE-2019-5736).
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::error::{Error, Result};
 use crate::sys;
@@ -19,33 +23,78 @@ use crate::sys;
 const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
 
 /// Executes this program anew from a read-only mount of its own binary, with the same
-/// arguments and environment; returns when that isn't needed.
+/// arguments and environment; returns when that isn't needed. For the first lines of a `main`
+/// with one thread.
 ///
-/// It isn't when the binary lies on a read-only mount already (so it happens once), nor
-/// for an ordinary user, whose containers live in a user namespace and can write to no
-/// file that the user couldn't. For the first lines of a `main` with one thread.
-///
-/// The mount belongs to no mount namespace, so nobody can make it writable again.
+/// It isn't when the binary lies on a read-only mount already (so it happens once). The mount
+/// belongs to no mount namespace, so nobody can make it writable again. Who can't make one has
+/// containers that can write to no file that the user couldn't; if the binary is such a file,
+/// as in a home directory, it is executed from a sealed copy in memory.
 ///
 /// # Errors
-/// When the mount can't be made or executed.
+/// When the mount or the copy can't be made or executed.
 pub fn shield_own_binary() -> Result<()> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let failed = |errno| Error::system("shield minirun's own binary by a read-only mount", errno);
+    let failed = |errno| Error::system("shield minirun's own binary", errno);
     if statvfs(OWN_BINARY).map_err(failed)?.flags().contains(FsFlags::ST_RDONLY) {
         name_process();
         return Ok(());
     }
-    let tree = match sys::mount::clone_tree(OWN_BINARY, false) {
-        // Root of a user namespace, or without CAP_SYS_ADMIN, can't mount in the host's
-        // namespace. The container then gets a user namespace of such a root's own making.
-        Err(Errno::EPERM) => return Ok(()),
-        tree => tree.map_err(failed)?,
+    let tree = if geteuid().is_root() {
+        sys::mount::clone_tree(OWN_BINARY, false)
+    } else {
+        Err(Errno::EPERM)
     };
-    sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)
-        .map_err(failed)?;
+    let shielded = match tree {
+        // An ordinary user, root of a user namespace, or root without CAP_SYS_ADMIN.
+        Err(Errno::EPERM) => match sealed_copy().map_err(failed)? {
+            Some(copy) => copy,
+            None => return Ok(()),
+        },
+        tree => {
+            let tree = tree.map_err(failed)?;
+            sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)
+                .map_err(failed)?;
+            tree
+        }
+    };
+    execute(&shielded).map_err(failed)
+}
+
+/// `None` when there is no need for one.
+fn sealed_copy() -> sys::Result<Option<OwnedFd>> {
+    let io = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    let mut own =
+        open(OWN_BINARY, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map(File::from)?;
+    // Only files in memory have seals at all.
+    if fcntl(&own, FcntlArg::F_GET_SEALS).is_ok_and(|found| found & seals.bits() == seals.bits()) {
+        name_process();
+        return Ok(None);
+    }
+    let is_owner = fstat(&own)?.st_uid == geteuid().as_raw();
+    // Some kernels say that it is being executed, which it won't be for ever.
+    let may_write = matches!(access(OWN_BINARY, AccessFlags::W_OK), Ok(()) | Err(Errno::ETXTBSY));
+    if !is_owner && !may_write {
+        return Ok(None);
+    }
+    /// `MFD_EXEC` of linux/memfd.h, since Linux 6.3: whatever vm.memfd_noexec says by default.
+    const EXEC: MFdFlags = MFdFlags::from_bits_retain(0x10);
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let copy = match memfd_create(c"minirun", flags | EXEC) {
+        Err(Errno::EINVAL) => memfd_create(c"minirun", flags),
+        copy => copy,
+    };
+    let mut copy = File::from(copy?);
+    std::io::copy(&mut own, &mut copy).map_err(io)?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(Some(copy.into()))
+}
+
+/// Returns only when that failed.
+fn execute(program: &impl AsFd) -> sys::Result<()> {
     let own = |string: std::ffi::OsString| CString::new(string.into_vec()).unwrap_or_default();
     let argv: Vec<CString> = std::env::args_os().map(own).collect();
     let envp: Vec<CString> = std::env::vars_os()
@@ -55,11 +104,11 @@ pub fn shield_own_binary() -> Result<()> {
             own(name)
         })
         .collect();
-    Err(failed(sys::process::execve_fd(
-        tree.as_fd(),
+    Err(sys::process::execve_fd(
+        program.as_fd(),
         &sys::process::PointerArray::new(argv.iter().map(CString::as_c_str)),
         &sys::process::PointerArray::new(envp.iter().map(CString::as_c_str)),
-    )))
+    ))
 }
 
 /// A program that is executed by descriptor goes by that descriptor's number in `ps`.

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | CVE-2015-3627 | runc | `descriptors::no_descriptor_of_the_host…` |
 //! | CVE-2015-3631, CVE-2019-16884 | runc | `proc::nothing_stands_in_for_proc` |
+//! | CVE-2019-5736 | runc | `binary::a_container_of_root…`; as a user `…_of_its_owner…` |
 //! | CVE-2019-18837 | crun | `places::what_is_mounted_or_made…` |
 //! | CVE-2019-19921, CVE-2023-27561, CVE-2023-28642 | runc | `proc::proc_and_sys…` |
 //! | CVE-2021-30465, CVE-2024-45310 | runc, youki | `races::a_swapped_directory…` |
@@ -25,6 +26,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod binary;
 mod bundle;
 mod descriptors;
 mod places;
