@@ -14,6 +14,8 @@ pub enum Machine {
     X86_64,
     /// aarch64, which runs 32-bit arm programs too.
     Aarch64,
+    /// riscv64.
+    Riscv64,
 }
 
 impl Machine {
@@ -22,12 +24,14 @@ impl Machine {
         Some(Machine::X86_64)
     } else if cfg!(target_arch = "aarch64") {
         Some(Machine::Aarch64)
+    } else if cfg!(target_arch = "riscv64") {
+        Some(Machine::Riscv64)
     } else {
         None
     };
 
     #[cfg(test)]
-    pub(super) const ALL: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
+    pub(super) const ALL: [Machine; 3] = [Machine::X86_64, Machine::Aarch64, Machine::Riscv64];
 
     /// Its own ABI first; the kernel tells those of one architecture apart by the number.
     pub(super) fn architectures(self) -> &'static [Architecture] {
@@ -40,6 +44,7 @@ impl Machine {
                 Architecture { audit: 0xc000_00b7, abis: &[Abi::Aarch64] },
                 Architecture { audit: 0x4000_0028, abis: &[Abi::Arm] },
             ],
+            Machine::Riscv64 => &[Architecture { audit: 0xc000_00f3, abis: &[Abi::Riscv64] }],
         }
     }
 
@@ -48,6 +53,7 @@ impl Machine {
         match self {
             Machine::X86_64 => Arch::ScmpArchX86_64,
             Machine::Aarch64 => Arch::ScmpArchAarch64,
+            Machine::Riscv64 => Arch::ScmpArchRiscv64,
         }
     }
 
@@ -56,6 +62,7 @@ impl Machine {
         match self {
             Machine::X86_64 => "amd64",
             Machine::Aarch64 => "arm64",
+            Machine::Riscv64 => "riscv64",
         }
     }
 
@@ -64,6 +71,7 @@ impl Machine {
         match self {
             Machine::X86_64 => Abi::X86_64,
             Machine::Aarch64 => Abi::Aarch64,
+            Machine::Riscv64 => Abi::Riscv64,
         }
     }
 }
@@ -83,6 +91,7 @@ pub(super) enum Abi {
     I386,
     Aarch64,
     Arm,
+    Riscv64,
 }
 
 impl Abi {
@@ -93,6 +102,7 @@ impl Abi {
             Arch::ScmpArchX86 => Some(Abi::I386),
             Arch::ScmpArchAarch64 => Some(Abi::Aarch64),
             Arch::ScmpArchArm => Some(Abi::Arm),
+            Arch::ScmpArchRiscv64 => Some(Abi::Riscv64),
             _ => None,
         }
     }
@@ -101,7 +111,7 @@ impl Abi {
     /// (x32 could pass more in places; libseccomp looks at no more either.)
     pub(super) fn argument_bits(self) -> u64 {
         match self {
-            Abi::X86_64 | Abi::Aarch64 => u64::MAX,
+            Abi::X86_64 | Abi::Aarch64 | Abi::Riscv64 => u64::MAX,
             Abi::X32 | Abi::I386 | Abi::Arm => u64::from(u32::MAX),
         }
     }
@@ -113,14 +123,19 @@ impl Abi {
 
     /// The number in a row of the table.
     fn number(self, row: usize) -> Option<u32> {
-        let column = match self {
-            Abi::X86_64 => 0,
-            Abi::X32 => 1,
-            Abi::I386 => 2,
-            Abi::Aarch64 => 3,
-            Abi::Arm => 4,
+        let (name, numbers) = SYSCALLS.get(row)?;
+        // riscv64 and aarch64 follow the same list of the kernel's (asm-generic/unistd.h).
+        let column = match (self, *name) {
+            (Abi::X86_64, _) => 0,
+            (Abi::X32, _) => 1,
+            (Abi::I386, _) => 2,
+            (Abi::Riscv64, "renameat") => return None,
+            (Abi::Riscv64, "riscv_hwprobe") => return Some(258),
+            (Abi::Riscv64, "riscv_flush_icache") => return Some(259),
+            (Abi::Aarch64 | Abi::Riscv64, _) => 3,
+            (Abi::Arm, _) => 4,
         };
-        match SYSCALLS.get(row)?.1[column] {
+        match numbers[column] {
             NONE => None,
             number => Some(self.first() | u32::from(number.unsigned_abs())),
         }

@@ -245,5 +245,6 @@ fn architectures(machine: Machine) -> Vec<Arch> {
     match machine {
         Machine::X86_64 => vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32],
         Machine::Aarch64 => vec![Arch::ScmpArchAarch64, Arch::ScmpArchArm],
+        Machine::Riscv64 => vec![Arch::ScmpArchRiscv64],
     }
 }

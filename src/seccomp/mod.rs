@@ -87,7 +87,7 @@ impl Refusal {
 /// The field that can't be carried out.
 pub(crate) fn compile(profile: &LinuxSeccomp, machine: Option<Machine>) -> Result<Filter, Refusal> {
     let Some(machine) = machine else {
-        let reason = "this build knows the system calls of x86_64 and aarch64 only";
+        let reason = "this build knows the system calls of x86_64, aarch64 and riscv64 only";
         return Err(Refusal::new("linux.seccomp", reason));
     };
     let rules = profile::read(profile)?;

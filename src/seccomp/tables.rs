@@ -7,7 +7,8 @@
 /// What stands for "this ABI doesn't have it".
 pub(super) const NONE: i16 = -1;
 
-/// Sorted by name; the columns are x86_64, x32 (less its bit), i386, aarch64, arm.
+/// Sorted by name; the columns are x86_64, x32 (less its bit), i386, aarch64, arm. What riscv64
+/// has else than aarch64 stands where a column is chosen.
 #[rustfmt::skip]
 pub(super) const SYSCALLS: &[(&str, [i16; 5])] = &[
     ("_llseek", [-1, -1, 140, -1, 140]), ("_newselect", [-1, -1, 142, -1, 142]),
@@ -172,7 +173,8 @@ pub(super) const SYSCALLS: &[(&str, [i16; 5])] = &[
     ("removexattr", [197, 197, 235, 14, 235]), ("removexattrat", [466, 466, 466, 466, 466]),
     ("rename", [82, 82, 38, -1, 38]), ("renameat", [264, 264, 302, 38, 329]),
     ("renameat2", [316, 316, 353, 276, 382]), ("request_key", [249, 249, 287, 218, 310]),
-    ("restart_syscall", [219, 219, 0, 128, 0]), ("rmdir", [84, 84, 40, -1, 40]),
+    ("restart_syscall", [219, 219, 0, 128, 0]), ("riscv_flush_icache", [-1, -1, -1, -1, -1]),
+    ("riscv_hwprobe", [-1, -1, -1, -1, -1]), ("rmdir", [84, 84, 40, -1, 40]),
     ("rseq", [334, 334, 386, 293, 398]), ("rseq_slice_yield", [471, 471, 471, 471, 471]),
     ("rt_sigaction", [13, 512, 174, 134, 174]), ("rt_sigpending", [127, 522, 176, 136, 176]),
     ("rt_sigprocmask", [14, 14, 175, 135, 175]), ("rt_sigqueueinfo", [129, 524, 178, 138, 178]),

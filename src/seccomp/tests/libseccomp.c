@@ -1,6 +1,6 @@
 /* Turns profiles on standard input into programs on standard output, by libseccomp.
  *
- * A line a word: "new ACTION", "arch TOKEN", "rule ACTION NAME COUNT {INDEX OP A B}", "end".
+ * A line a word: "new ACTION", "arch TOKEN", "without TOKEN", "rule ACTION NAME COUNT {INDEX OP A B}", "end".
  * A program comes as its length in bytes and the bytes; the length is 0 where libseccomp
  * refuses a rule. */
 #include <inttypes.h>
@@ -22,6 +22,10 @@ int main(void) {
             uint32_t token;
             if (scanf("%" SCNu32, &token) != 1) return 2;
             seccomp_arch_add(filter, token);
+        } else if (!strcmp(word, "without")) {
+            uint32_t token;
+            if (scanf("%" SCNu32, &token) != 1) return 2;
+            seccomp_arch_remove(filter, token);
         } else if (!strcmp(word, "rule")) {
             uint32_t action, count;
             struct scmp_arg_cmp args[6];
