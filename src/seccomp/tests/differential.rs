@@ -254,7 +254,8 @@ fn one_round(
             // What contradicts itself on a 32-bit ABI alone, where values are cut off.
             continue;
         }
-        let whole = compiler::compile(profile, machine).expect("what libseccomp takes");
+        let whole = compiler::compile(profile, machine);
+        let whole = whole.unwrap_or_else(|refusal| panic!("{refusal:?}: {json:#}"));
         // ENOSYS for what is newer than the profile is not libseccomp's doing.
         let newest = std::mem::replace(&mut profile.enosys, false);
         let ours = compiler::compile(profile, machine).expect("what libseccomp takes");
