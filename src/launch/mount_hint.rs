@@ -10,8 +10,8 @@ const COVERED: &str = "parts of /proc are covered here, as in most containers, s
                        namespace may mount another one";
 const UNCOVER: &str = "give the outer container a whole /proc (podman: --security-opt unmask=ALL, \
                        Docker: --security-opt systempaths=unconfined)";
-const PRIVILEGE: &str = "the capabilities SYS_ADMIN, NET_ADMIN and MKNOD and no seccomp filter, \
-                         so that no user namespace is needed";
+const PRIVILEGE: &str = "the capabilities SYS_ADMIN, NET_ADMIN and MKNOD, with which no user \
+                         namespace is needed";
 
 /// What root without CAP_SYS_ADMIN can do, which is mostly root inside a container.
 pub(super) fn unprivileged_root() -> String {
@@ -42,7 +42,7 @@ pub(super) fn hint(op: &Op, errno: Errno) -> Option<String> {
         }
         (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"proc" => {
             return Some(match parts_of_proc_are_covered() {
-                true => format!("{COVERED}, {UNCOVER} or {PRIVILEGE}"),
+                true => format!("{COVERED}; {UNCOVER}, or {PRIVILEGE}"),
                 false => "a new pid namespace is needed to mount proc".to_owned(),
             });
         }

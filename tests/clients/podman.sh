@@ -282,6 +282,18 @@ prints "kube play: capabilities, memory" 'CapBnd:.*0{16}.*67108864' pod exec kub
 prints "kube generate" 'kind: Pod' pod generate kube kube
 prints "kube down" '' pod kube down "$PLACE/kube.yaml"
 
+# minirun inside
+if "$BINARY" --version | grep -q minirun; then
+    again() { once -v "$BINARY:/minirun:ro" "$@"; }
+    export -f again
+    prints "minirun in a privileged container" '^hi$' again --privileged -- /minirun run / echo hi
+    prints "a bundle there" '^hi$' again --privileged -- sh -c 'mkdir /b && /minirun spec --bundle /b / echo hi && /minirun run --bundle /b x'
+    prints "with three capabilities" '^hi$' again --cap-add SYS_ADMIN,NET_ADMIN,MKNOD -- /minirun run / echo hi
+    expect "with less it is said so" 125 'SYS_ADMIN, NET_ADMIN and MKNOD' again -- /minirun run / true
+    prints "an ordinary user with a whole /proc" '^hi$' again --user 1000 --security-opt seccomp=unconfined --security-opt unmask=ALL -- /minirun run / echo hi
+    expect "with a covered one it is said so" 125 'unmask=ALL' again --user 1000 --security-opt seccomp=unconfined -- /minirun run / true
+fi
+
 # What stays
 prints "rm of everything" '' bash -c 'pod pod rm -f -a -t 0; pod rm -f -a -t 0'
 holds "no process stays" nothing_runs conmon catatonit
