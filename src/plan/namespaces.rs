@@ -117,7 +117,10 @@ impl Layout {
         steps.runtime(Op::Intermediate, "linux.namespaces");
         // Who is in a pid namespace already could look into a process that comes into it with
         // the host's files and rights still (CVE-2016-9962).
-        if self.joined.iter().any(|(flag, ..)| *flag == CloneFlags::CLONE_NEWPID) {
+        let joins = |flag| self.joined.iter().any(|(joined, ..)| *joined == flag);
+        let shares_pids = joins(CloneFlags::CLONE_NEWPID)
+            || (host.is_real_root() && !self.new.contains(CloneFlags::CLONE_NEWPID));
+        if shares_pids {
             steps.push(Side::Intermediate, Op::Undumpable, "", &[]);
         }
         // Root of the host has every right over all of them, and none over the host's once

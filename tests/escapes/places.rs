@@ -177,3 +177,36 @@ fn a_fake_null_device_is_not_connected() {
     bundle.link(&secret, "dev/null");
     bundle.assert_refused(&["make device /dev/null", "EEXIST"]);
 }
+
+/// A root filesystem that lies on a shared mount: what is mounted in it shows up on the host,
+/// and what is unmounted vanishes there.
+#[test]
+fn mounts_do_not_travel_to_the_host() {
+    let Some(mut bundle) = Bundle::new("place-shared") else { return };
+    // As on hosts whose `/` is shared: the mount that holds the root filesystem.
+    const SHARED: &str = "mount --bind $1 $1 && mount --make-shared $1 && cd $1 && \
+                          seen() { grep -c \"$1/rootfs\" /proc/self/mountinfo; }; ";
+    let script = format!(
+        "{SHARED} unshare --mount --propagation unchanged \
+         mount -t tmpfs tmpfs $1/rootfs/tmp; seen $1"
+    );
+    let output = bundle.undefended(&script);
+    assert_eq!(output.stdout, b"1\n", "the attack: {}", said(&output));
+
+    bundle.mount("/tmp", "tmpfs", "tmpfs", &[]);
+    bundle.mount("/tmp/inner", "tmpfs", "tmpfs", &["rslave"]);
+    bundle.config["linux"]["maskedPaths"] = json!(["/proc/version", "/sys"]);
+    bundle.write(&["/bin/sleep", "98765"]);
+    let script = format!(
+        "{SHARED} $2 --root $1/state run --detach --bundle $1 $3 > log 2>&1; seen $1; \
+         $2 --root $1/state state $3 | grep -c running; \
+         $2 --root $1/state delete --force $3; seen $1; mount -t tmpfs tmpfs tmp; true"
+    );
+    fs::create_dir(bundle.path("tmp")).unwrap();
+    for propagation in ["", "private", "slave", "unbindable"] {
+        bundle.config["linux"]["rootfsPropagation"] = json!(propagation);
+        bundle.write(&["/bin/sleep", "98765"]);
+        let output = bundle.undefended(&script);
+        assert_eq!(output.stdout, b"0\n1\n0\n", "{propagation}: {}", said(&output));
+    }
+}

@@ -57,6 +57,7 @@ fn nothing_stands_in_for_proc() {
     refused(None, ["/proc", "tmpfs", "tmpfs"], &["mounts[1]", "only procfs"]);
     refused(None, ["/proc/self/attr", "bind", "fake"], &["mounts[1]", "can't be covered"]);
     refused(None, ["/x/../proc/sys", "tmpfs", "tmpfs"], &["mounts[1]", "can't be covered"]);
+    refused(None, ["/a/..", "tmpfs", "tmpfs"], &["mounts[1]", "the root itself"]);
     // Links that lead there, whatever they are called.
     for name in ["data", "processes"] {
         let inside = format!("/{name}/self");
