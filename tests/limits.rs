@@ -358,6 +358,54 @@ fn a_fork_bomb_in_a_bundle_stops_at_the_limit_and_spares_the_host() {
 }
 
 #[test]
+fn a_container_that_is_nearly_full_can_be_looked_into() {
+    let Some(it) = Bundled::new("full") else { return };
+    let script = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; : > /mnt/full; wait";
+    let linux = json!({ "cgroupsPath": it.path(), "resources": { "pids": { "limit": 10 } } });
+    it.create(&it.id, script, &linux).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !it.dir.path().join("out/full").exists() {
+        assert!(Instant::now() < patience, "it can't fork that often");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(container::ps(&it.store, &it.id).unwrap().len(), 9);
+    let root = it.store.root().to_str().unwrap();
+    let cat = ["--root", root, "exec", &it.id, "cat", "/proc/self/cgroup"];
+    let output = minirun(&cat).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let counted = text.lines().find(|line| line.contains("pids")).or(text.lines().last());
+    assert!(counted.unwrap().ends_with(&it.path()), "it counts as well: {text}");
+}
+
+#[test]
+fn a_container_in_anothers_mount_namespace_has_its_cgroup_too() {
+    let Some(it) = Bundled::new("guest") else { return };
+    it.create(&it.id, "sleep 1000", &json!({ "cgroupsPath": it.path() })).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    let pid = container::state(&it.store, &it.id).unwrap().pid;
+    let of =
+        |kind: &str, file: &str| json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") });
+    let path = format!("{}-guest", it.path());
+    let namespaces = json!([of("mount", "mnt"), of("pid", "pid")]);
+    let linux = json!({ "cgroupsPath": path, "namespaces": namespaces });
+    let bundle = it.bundle("cat /proc/self/cgroup > /mnt/said", &linux);
+    let file = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    (config["root"]["path"], config["mounts"]) = ("/".into(), json!([]));
+    fs::write(file, config.to_string()).unwrap();
+    let request = Request { id: path[1..].to_owned(), bundle, ..Request::default() };
+    container::create(&it.store, &request, &mut |_| ()).unwrap();
+    let guest = container::state(&it.store, &request.id).unwrap().pid;
+    container::start(&it.store, &request.id).unwrap();
+    // As long as nobody has waited for it, the pid namespace that it is in can't end.
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(guest), None).unwrap();
+    let said = fs::read_to_string(it.dir.path().join("out/said")).unwrap();
+    assert!(said.lines().any(|line| line.ends_with(&path)), "{said}");
+}
+
+#[test]
 fn a_cgroup_in_use_is_not_taken() {
     let Some(it) = Bundled::new("taken") else { return };
     let linux = json!({ "cgroupsPath": it.path() });

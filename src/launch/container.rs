@@ -130,7 +130,12 @@ impl<'a> Container<'a> {
             Op::NullDevice => masks::reopen_null(),
             Op::DieWithParent => self.die_with_parent(),
             Op::Undumpable => sys::identity::set_undumpable(),
-            Op::JoinCgroup { tasks } => write_file(tasks, b"0"),
+            Op::JoinCgroup { tasks } => {
+                match self.ready.tasks.iter().find(|(step, _)| *step == index) {
+                    Some((_, tasks)) => write(tasks, b"0").map(drop),
+                    None => write_file(tasks, b"0"),
+                }
+            }
             Op::JoinNamespace { namespace } => intermediate::join_namespace(self.ready, *namespace),
             Op::JoinProcess { namespaces } => intermediate::join_process(self.ready, *namespaces),
             Op::Unshare { namespaces } => nix::sched::unshare(*namespaces),

@@ -98,6 +98,8 @@ struct Ready<'a> {
     /// Where an intermediate process clones into: after it has joined a mount namespace
     /// the path would lead elsewhere.
     cgroup: Option<BorrowedFd<'a>>,
+    /// For the same reason, what steps that join a cgroup write to, by their number.
+    tasks: &'a [(usize, OwnedFd)],
     listener: Option<BorrowedFd<'a>>,
     /// The state for createContainer and for startContainer hooks.
     states: Option<&'a [File; 2]>,
@@ -132,6 +134,7 @@ impl<'a> Ready<'a> {
             namespaces: lent.namespaces,
             process: lent.process,
             cgroup: lent.cgroup.map(AsFd::as_fd),
+            tasks: lent.tasks,
             listener: lent.listener.map(AsFd::as_fd),
             states: lent.states,
             trees: lent.trees,
@@ -147,6 +150,7 @@ struct Lent<'a> {
     namespaces: &'a [(CloneFlags, OwnedFd)],
     process: Option<BorrowedFd<'a>>,
     cgroup: Option<&'a OwnedFd>,
+    tasks: &'a [(usize, OwnedFd)],
     listener: Option<&'a OwnedFd>,
     states: Option<&'a [File; 2]>,
     trees: &'a [OwnedFd],

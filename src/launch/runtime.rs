@@ -36,6 +36,7 @@ pub(super) struct Runtime<'a> {
     /// The container's end; it is closed here once the container has it.
     container_sync: Option<OwnedFd>,
     namespaces: Vec<(CloneFlags, OwnedFd)>,
+    tasks: Vec<(usize, OwnedFd)>,
     listener: Option<OwnedFd>,
     states: Option<[File; 2]>,
     /// What [`Op::OpenTree`] has opened.
@@ -59,6 +60,7 @@ impl<'a> Runtime<'a> {
             sync,
             container_sync,
             namespaces: Vec::new(),
+            tasks: Vec::new(),
             listener: None,
             states: None,
             trees: Vec::new(),
@@ -230,6 +232,8 @@ impl<'a> Runtime<'a> {
             _ => None,
         });
         let cgroup = cgroup.map(open_dir).transpose().map_err(failed)?;
+        let steps = self.plan.steps.iter().enumerate();
+        self.tasks = steps.filter_map(|(index, step)| Some((index, open_tasks(step)?))).collect();
         let sync = self.take_sync(step)?;
         let (plan, journal, lent) = (self.plan, &self.journal, self.lent(cgroup.as_ref()));
         let ready = Ready::new(plan, &lent);
@@ -269,6 +273,7 @@ impl<'a> Runtime<'a> {
             namespaces: &self.namespaces,
             process: self.caller.process,
             cgroup,
+            tasks: &self.tasks,
             listener: self.listener.as_ref(),
             states: self.states.as_ref(),
             trees: &self.trees,
@@ -453,6 +458,17 @@ impl<'a> Runtime<'a> {
 
 fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// What the container's process will join a cgroup by; one that systemd is still to make is
+/// `None`.
+fn open_tasks(step: &Step) -> Option<OwnedFd> {
+    match (&step.op, step.side) {
+        (Op::JoinCgroup { tasks }, Side::Container) => {
+            open(tasks.as_c_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+        }
+        _ => None,
+    }
 }
 
 fn last_step(plan: &Plan) -> Option<usize> {

@@ -87,15 +87,23 @@ impl Plan {
 /// On v1 by writing to `tasks`, on v2 by being born there, as for a new container. The
 /// cgroup namespace comes after that: with nsdelegate, systemd's way to mount cgroup v2, it
 /// lets nobody go from a cgroup that it doesn't show.
+///
+/// The intermediate process would count as one more where pids are counted, and couldn't
+/// clone another one in a container that is at its limit but for one. Whoever joins is let
+/// in even beyond the limit, so there the new process joins by itself.
 fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
-    let mut born_in = None;
+    let (mut born_in, mut counted) = (None, None);
     for (controllers, dir) in &joined.cgroup {
         let dir = dir.as_os_str().as_bytes();
         if controllers.is_empty() {
             born_in = Some(steps.c_string("--cgroup", dir)?);
         } else {
-            let tasks = steps.c_string("--cgroup", [dir, b"/tasks"].concat())?;
-            steps.push(Side::Intermediate, Op::JoinCgroup { tasks }, "", &[]);
+            let op =
+                Op::JoinCgroup { tasks: steps.c_string("--cgroup", [dir, b"/tasks"].concat())? };
+            match controllers.split(',').any(|controller| controller == "pids") {
+                true => counted = Some(op),
+                false => steps.push(Side::Intermediate, op, "", &[]),
+            }
         }
     }
     // From a session, say by ssh, the kernel lets no user into what is below their systemd;
@@ -118,6 +126,9 @@ fn join(steps: &mut Steps, joined: &Joined) -> Result<()> {
     steps.push(Side::Intermediate, op, "", &[]);
     let op = Op::Clone { namespaces: CloneFlags::empty(), cgroup: born_in };
     steps.push(Side::Intermediate, op, "", &[]);
+    if let Some(op) = counted {
+        steps.container(op, "");
+    }
     if !late.is_empty() {
         steps.container(Op::JoinProcess { namespaces: late }, "");
     }
@@ -157,6 +168,7 @@ mod tests {
             cgroup: vec![
                 (String::new(), "/sys/fs/cgroup/unified/box".into()),
                 ("pids".into(), "/sys/fs/cgroup/pids/box".into()),
+                ("cpu,cpuacct".into(), "/sys/fs/cgroup/cpu/box".into()),
             ],
             user_unit,
         };
@@ -184,8 +196,9 @@ mod tests {
         let plan = plan(|_| (), Lifecycle::Detached);
         let text = plan.to_string();
         let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}:\n{text}"));
-        assert!(at("close /proc/PID") < at("join cgroup /sys/fs/cgroup/pids/box/tasks"));
+        assert!(at("close /proc/PID") < at("join cgroup /sys/fs/cgroup/cpu/box/tasks"));
         assert!(at("join cgroup") < at("into cgroup /sys/fs/cgroup/unified/box"));
+        assert!(at("clone3") < at("join cgroup /sys/fs/cgroup/pids/box/tasks"));
         assert!(position(&plan, "setns") < position(&plan, "clone3"));
         assert!(position(&plan, "clone3") < position(&plan, "setuid"));
         assert_eq!(position(&plan, "execve"), Some(plan.steps.len() - 1));
@@ -243,7 +256,8 @@ mod tests {
         for (top, expected) in [("unified/box", ""), ("unified", "/box")] {
             let top = format!("/sys/fs/cgroup/{top}");
             let plan = plan_in(|_| (), Lifecycle::Detached, unit(&top));
-            let join = plan.clone_index() + 1;
+            let join = position(&plan, "join_unit").unwrap();
+            assert!(plan.clone_index() < join);
             match &plan.steps[join] {
                 Step {
                     side: Side::Runtime, op: Op::JoinUnit { below, user: true, .. }, ..
