@@ -205,6 +205,30 @@ fn clocks_of_a_time_namespace_are_offset() {
 }
 
 #[test]
+fn a_cgroup_namespace_is_joined_from_inside_of_the_containers_cgroup() {
+    if is_skipped() {
+        return;
+    }
+    let dir = TempDir::new("cgroup-namespace");
+    let file = dir.file("pid");
+    let other =
+        support::run(&["--detach", "--pid-file", &file, "--timeout", "60s"], &["sleep", "60"]);
+    assert!(other.status.success(), "{}", said(&other));
+    let pid = fs::read_to_string(&file).unwrap();
+    let path = format!("/proc/{}/ns/cgroup", pid.trim());
+    let link = fs::read_link(&path).unwrap();
+    let text = output("readlink /proc/self/ns/cgroup; cat /proc/self/cgroup", |config| {
+        namespace(config, "cgroup");
+        config["linux"]["namespaces"][3]["path"] = json!(path);
+    });
+    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let (joined, cgroups) = text.split_once('\n').unwrap();
+    assert_eq!(joined, link.to_str().unwrap());
+    assert!(cgroups.contains("/minirun-test-"), "it is in its own: {cgroups}");
+}
+
+#[test]
 fn the_callers_keys_are_out_of_reach() {
     let without = (!fs::exists("/proc/keys").unwrap()).then_some("the kernel has no keys");
     if is_skipped() || skipped(without) {
