@@ -326,6 +326,16 @@ fn an_ephemeral_rootfs_takes_writes_and_stays_untouched() {
 }
 
 #[test]
+fn what_is_bound_from_an_ephemeral_rootfs_is_its_files() {
+    let bind = |from: &str| format!("{}{from}:/mnt", support::rootfs().display());
+    assert_eq!(
+        script(&["--ephemeral", "-v", &bind("")], "ls -d /mnt/bin /mnt/upper; true"),
+        "/mnt/bin\n"
+    );
+    assert_eq!(script(&["--ephemeral", "-v", &bind("/bin")], "ls /mnt/busybox"), "/mnt/busybox\n");
+}
+
+#[test]
 fn an_ephemeral_rootfs_may_have_any_name() {
     let dir = TempDir::new("a:b,c=d\\e");
     std::os::unix::fs::symlink(support::rootfs(), dir.path().join("r,o:o t")).unwrap();

@@ -85,7 +85,10 @@ pub(super) fn overlay_rootfs(path: &CStr, nodev: bool, userxattr: bool) -> Resul
     inside::with_c_str(&options.bytes[..options.len], |options| {
         mount(Some(c"overlay"), c"merged", Some(c"overlay"), flags, Some(options))
     })?;
-    open(c"merged", DIR, Mode::empty())
+    let merged = open(c"merged", DIR, Mode::empty())?;
+    // Whoever binds something of the root filesystem means its files, not the layers.
+    sys::mount::move_mount(merged.as_fd(), lower.as_fd())?;
+    Ok(merged)
 }
 
 /// A string on the stack; formatting into it doesn't allocate.
