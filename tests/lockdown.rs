@@ -130,6 +130,18 @@ fn spec_writes_the_filter_that_run_has() {
     assert!(allows(&plain, "openat") && !allows(&plain, "mount"));
     assert!(allows(&spec(&["--cap-add", "SYS_ADMIN"]), "mount"));
     assert!(spec(UNCONFINED)["linux"]["seccomp"].is_null());
+    for options in [&[][..], &["--cap-add", "SYS_ADMIN"]] {
+        let dir = TempDir::new("spec-filter");
+        fs::write(dir.path().join("config.json"), spec(options).to_string()).unwrap();
+        let bundle = dir.file("");
+        let filter = |command: &mut Command| {
+            let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+            let line = text.lines().find_map(|line| line.split("install seccomp filter").nth(1));
+            line.expect("a filter").split(" [").next().unwrap().to_owned()
+        };
+        let run = filter(minirun(&["plan"]).args(options).arg(rootfs()));
+        assert_eq!(run, filter(&mut minirun(&["plan", "--bundle", &bundle])));
+    }
 }
 
 #[test]

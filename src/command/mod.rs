@@ -139,7 +139,7 @@ impl Command {
     /// # Errors
     /// When a setting contradicts another, or this host can't do what is asked for.
     pub fn spec(&self) -> Result<Spec> {
-        Ok(spec::build(self, &Host::read()?)?.0)
+        spec::whole(self, &Host::read()?)
     }
 
     /// What a process of it could and couldn't do; nothing is started.
@@ -148,7 +148,7 @@ impl Command {
     /// As [`spec`](Self::spec).
     pub fn audit(&self) -> Result<Audit> {
         let host = Host::read()?;
-        let (spec, _) = spec::build(self, &host)?;
+        let spec = spec::whole(self, &host)?;
         Ok(audit::judge(&audit::planned(&spec, &host, false)))
     }
 

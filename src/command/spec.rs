@@ -81,7 +81,7 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     root.set_path(rootfs).set_readonly(Some(container.read_only));
     let capabilities = capabilities(container, grantable);
     let mut linux = linux(container, maps)?;
-    linux.set_seccomp(seccomp(container, &capabilities, host)?);
+    linux.set_seccomp(profile(container, &capabilities, host)?);
     let mut spec = Spec::default();
     spec.set_version(NEWEST_VERSION.to_owned())
         .set_root(Some(root))
@@ -102,9 +102,25 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
         stdio: [&command.stdin, &command.stdout, &command.stderr].into_iter().any(piped),
         narrate: command.explain,
         origins,
+        // Where minirun doesn't know the machine's system calls, there is none.
+        default_seccomp: container.seccomp == Seccomp::Default && Machine::NATIVE.is_some(),
         ..Options::default()
     };
     Ok((spec, options))
+}
+
+/// As [`build`], with the default seccomp profile spelt out.
+pub(super) fn whole(command: &Command, host: &Host) -> Result<Spec> {
+    let (mut spec, options) = build(command, host)?;
+    if let Some(machine) = Machine::NATIVE.filter(|_| options.default_seccomp) {
+        let capabilities = spec.process().as_ref().and_then(|p| p.capabilities().as_ref());
+        let bounding = capabilities.and_then(|sets| sets.bounding().as_ref());
+        let profile = built(seccomp::default_profile(machine, bounding))?;
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_seccomp(Some(profile));
+        }
+    }
+    Ok(spec)
 }
 
 fn process(
@@ -175,30 +191,24 @@ fn capabilities(container: &Container, grantable: u64) -> HashSet<Capability> {
     set
 }
 
-/// None where minirun doesn't know the machine's system calls, unless a profile was named.
-fn seccomp(
+/// The profile that was named; the default one is left to the plan, and to [`whole`].
+fn profile(
     container: &Container,
     capabilities: &HashSet<Capability>,
     host: &Host,
 ) -> Result<Option<LinuxSeccomp>> {
-    match (&container.seccomp, Machine::NATIVE) {
-        (Seccomp::Unconfined, _) | (Seccomp::Default, None) => Ok(None),
-        (Seccomp::Default, Some(machine)) => {
-            Ok(Some(built(seccomp::default_profile(machine, capabilities))?))
-        }
-        (Seccomp::Profile(_), None) => {
-            let reason = "the system calls of this machine aren't known";
-            Err(Error::said("read a seccomp profile", reason).at("--security-opt seccomp"))
-        }
-        (Seccomp::Profile(profile), Some(machine)) => {
-            let about = seccomp::Container { machine, kernel: host.kernel, bounding: capabilities };
-            let resolved = seccomp::resolve(profile.clone(), &about);
-            Ok(Some(resolved.map_err(|refusal| {
-                let place = format!("--security-opt seccomp {}", refusal.path);
-                Error::said("read a seccomp profile", refusal.reason).at(place.trim_end())
-            })?))
-        }
-    }
+    let Seccomp::Profile(profile) = &container.seccomp else { return Ok(None) };
+    let option = "--security-opt seccomp";
+    let Some(machine) = Machine::NATIVE else {
+        let reason = "the system calls of this machine aren't known";
+        return Err(Error::said("read a seccomp profile", reason).at(option));
+    };
+    let about = seccomp::Container { machine, kernel: host.kernel, bounding: capabilities };
+    let resolved = seccomp::resolve(profile.clone(), &about).map_err(|refusal| {
+        let place = format!("{option} {}", refusal.path);
+        Error::said("read a seccomp profile", refusal.reason).at(place.trim_end())
+    });
+    Ok(Some(resolved?))
 }
 
 fn rlimits(container: &Container) -> Result<Vec<PosixRlimit>> {

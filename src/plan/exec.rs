@@ -78,7 +78,7 @@ impl Plan {
         process::limits(&mut steps, spec, host, &layout)?;
         process::close_inherited(&mut steps, options);
         process::surroundings(&mut steps, spec, options)?;
-        process::identity(&mut steps, spec, host, &layout)?;
+        process::identity(&mut steps, spec, options, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })
     }

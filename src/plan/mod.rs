@@ -114,6 +114,9 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the target keeps.
     pub preserve_fds: u32,
+    /// The default seccomp profile is meant where the specification has none. It needn't be
+    /// spelt out and compiled then, which takes as long as a tenth of all steps.
+    pub default_seccomp: bool,
     /// Which command-line option a config.json path came from, for messages.
     pub origins: Vec<(String, String)>,
 }
@@ -180,7 +183,7 @@ impl Plan {
         process::limits(&mut steps, spec, host, &layout)?;
         process::close_inherited(&mut steps, options);
         process::surroundings(&mut steps, spec, options)?;
-        process::identity(&mut steps, spec, host, &layout)?;
+        process::identity(&mut steps, spec, options, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })
     }

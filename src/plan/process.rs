@@ -138,7 +138,13 @@ pub(super) fn close_inherited(steps: &mut Steps, options: &Options) {
 }
 
 /// User, groups, capabilities; the order is the kernel's demand, see capabilities(7).
-pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layout) -> Result<()> {
+pub(super) fn identity(
+    steps: &mut Steps,
+    spec: &Spec,
+    options: &Options,
+    host: &Host,
+    layout: &Layout,
+) -> Result<()> {
     let process = required(steps, spec)?;
     let user = process.user();
     let sets = process.capabilities().as_ref();
@@ -183,7 +189,7 @@ pub(super) fn identity(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Lay
         return Err(steps.error(path, "set supplementary groups", reason));
     }
     steps.container(Op::SetGid { gid: user.gid() }, "process.user");
-    seccomp::while_privileged(steps, spec, process)?;
+    seccomp::while_privileged(steps, spec, options, process)?;
     steps.container(Op::SetUid { uid: user.uid() }, "process.user");
     let sets = CapabilitySets { effective, permitted, inheritable: inheritable | ambient };
     steps.container(Op::SetCapabilities { sets }, "process.capabilities");
@@ -215,7 +221,7 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
         let candidates = exec.candidates.clone();
         steps.container(Op::FindProgram { candidates }, "process.args[0]");
     }
-    seccomp::with_listener(steps, spec, process)?;
+    seccomp::with_listener(steps, spec, options, process)?;
     if options.lifecycle == Lifecycle::Created {
         steps.container(Op::HandOver, "");
     }
@@ -225,7 +231,7 @@ pub(super) fn start(steps: &mut Steps, spec: &Spec, options: &Options) -> Result
     }
     let controlling_terminal = process.terminal().unwrap_or(false);
     steps.container(Op::Session { controlling_terminal }, "process.terminal");
-    seccomp::at_last(steps, spec, process)?;
+    seccomp::at_last(steps, spec, options, process)?;
     steps.container(Op::Exec(exec), "process.args");
     Ok(())
 }

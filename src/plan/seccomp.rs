@@ -17,50 +17,70 @@
 
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 
-use super::Steps;
 use super::op::Op;
+use super::{Options, Steps};
 use crate::error::{Error, Result};
 use crate::seccomp::{self, Machine};
 
 /// Installs the filter of a process that may gain privileges.
-pub(super) fn while_privileged(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
-    match profile(spec) {
-        Some(profile) if !gives_up_privileges(process) => install(steps, profile),
-        _ => Ok(()),
-    }
+pub(super) fn while_privileged(
+    steps: &mut Steps,
+    spec: &Spec,
+    options: &Options,
+    process: &Process,
+) -> Result<()> {
+    if gives_up_privileges(process) { Ok(()) } else { install(steps, spec, options, process) }
 }
 
 /// Installs a filter that notifies, of a process that has given up gaining privileges.
-pub(super) fn with_listener(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
-    match profile(spec).filter(|profile| seccomp::listener(profile).is_some()) {
-        Some(profile) if gives_up_privileges(process) => install(steps, profile),
-        _ => Ok(()),
-    }
+pub(super) fn with_listener(
+    steps: &mut Steps,
+    spec: &Spec,
+    options: &Options,
+    process: &Process,
+) -> Result<()> {
+    let here = gives_up_privileges(process) && notifies(spec);
+    if here { install(steps, spec, options, process) } else { Ok(()) }
 }
 
 /// Installs the filter of a process that has given up gaining privileges.
-pub(super) fn at_last(steps: &mut Steps, spec: &Spec, process: &Process) -> Result<()> {
-    match profile(spec).filter(|profile| seccomp::listener(profile).is_none()) {
-        Some(profile) if gives_up_privileges(process) => install(steps, profile),
-        _ => Ok(()),
-    }
+pub(super) fn at_last(
+    steps: &mut Steps,
+    spec: &Spec,
+    options: &Options,
+    process: &Process,
+) -> Result<()> {
+    let here = gives_up_privileges(process) && !notifies(spec);
+    if here { install(steps, spec, options, process) } else { Ok(()) }
 }
 
 fn profile(spec: &Spec) -> Option<&LinuxSeccomp> {
     spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())
 }
 
+fn notifies(spec: &Spec) -> bool {
+    profile(spec).is_some_and(|profile| seccomp::listener(profile).is_some())
+}
+
 fn gives_up_privileges(process: &Process) -> bool {
     process.no_new_privileges().unwrap_or(false)
 }
 
-fn install(steps: &mut Steps, profile: &LinuxSeccomp) -> Result<()> {
+fn install(steps: &mut Steps, spec: &Spec, options: &Options, process: &Process) -> Result<()> {
+    let (filter, listener) = match profile(spec) {
+        Some(profile) => (seccomp::compile(profile, Machine::NATIVE), seccomp::listener(profile)),
+        None if options.default_seccomp => {
+            let sets = process.capabilities().as_ref();
+            let bounding = sets.and_then(|sets| sets.bounding().as_ref());
+            (seccomp::default_filter(Machine::NATIVE, bounding), None)
+        }
+        None => return Ok(()),
+    };
     let refused = |refusal: seccomp::Refusal| -> Error {
         steps.error(&refusal.path, "make a seccomp filter", refusal.reason)
     };
-    let filter = seccomp::compile(profile, Machine::NATIVE).map_err(refused)?;
-    let listener = seccomp::listener(profile);
-    steps.container(Op::Seccomp { filter, listener }, "linux.seccomp");
+    let op = Op::Seccomp { filter: filter.map_err(refused)?, listener };
+    steps.container(op, "linux.seccomp");
     Ok(())
 }
 

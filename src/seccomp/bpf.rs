@@ -22,6 +22,17 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 pub struct Program(Vec<sock_filter>);
 
 impl Program {
+    /// Each instruction as a number: jf, jt, code, k from the most significant byte on.
+    pub(super) fn packed(words: &[u64]) -> Self {
+        let instruction = |word: &u64| sock_filter {
+            code: (word >> 32) as u16,
+            jt: (word >> 48) as u8,
+            jf: (word >> 56) as u8,
+            k: *word as u32,
+        };
+        Program(words.iter().map(instruction).collect())
+    }
+
     pub(crate) fn instructions(&self) -> &[sock_filter] {
         &self.0
     }

@@ -14,7 +14,7 @@ use oci_spec::runtime::{
     LinuxSeccompOperator, LinuxSyscall,
 };
 
-use super::Machine;
+use super::{Filter, Machine, Refusal, ready};
 
 /// What every container may call.
 #[rustfmt::skip]
@@ -188,22 +188,47 @@ const CLONE_NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
+/// The filter for a container with this bounding set: that of [`default_profile`].
+///
+/// # Errors
+/// On a machine whose system calls aren't known.
+pub(crate) fn default_filter(
+    machine: Option<Machine>,
+    bounding: Option<&HashSet<Capability>>,
+) -> Result<Filter, Refusal> {
+    let held =
+        BY_CAPABILITY.iter().map(|row| row.0).filter(|capability| holds(bounding, *capability));
+    match machine {
+        Some(Machine::X86_64) if held.eq(ready::FOR) => Ok(ready::filter()),
+        Some(machine) => {
+            let profile = default_profile(machine, bounding)
+                .map_err(|error| Refusal::new("linux.seccomp", error.to_string()))?;
+            super::compile(&profile, Some(machine))
+        }
+        None => super::compile(&LinuxSeccomp::default(), None),
+    }
+}
+
+fn holds(bounding: Option<&HashSet<Capability>>, capability: Capability) -> bool {
+    bounding.is_some_and(|bounding| bounding.contains(&capability))
+}
+
 /// The profile for a container with this bounding set.
 ///
 /// # Errors
 /// None but what the builder of conditions declares.
 pub(crate) fn default_profile(
     machine: Machine,
-    bounding: &HashSet<Capability>,
+    bounding: Option<&HashSet<Capability>>,
 ) -> Result<LinuxSeccomp, OciSpecError> {
     let mut rules = Vec::with_capacity(40);
     rules.extend(ALWAYS.iter().copied().map(allow));
-    let held = BY_CAPABILITY.iter().filter(|(capability, _)| bounding.contains(capability));
+    let held = BY_CAPABILITY.iter().filter(|(capability, _)| holds(bounding, *capability));
     rules.extend(held.map(|(_, names)| allow(names)));
     for &(name, operator, value) in BY_ARGUMENT {
         rules.push(allow_if(name, operator, value)?);
     }
-    if !bounding.contains(&Capability::SysAdmin) {
+    if !holds(bounding, Capability::SysAdmin) {
         let flags = CLONE_NAMESPACES as u64;
         rules.push(allow_if("clone", LinuxSeccompOperator::ScmpCmpMaskedEq, flags)?);
         let mut clone3 = allow(&["clone3"]);

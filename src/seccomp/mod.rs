@@ -23,6 +23,7 @@ mod compiler;
 mod default;
 mod engines;
 mod profile;
+mod ready;
 mod tables;
 
 use std::fmt;
@@ -32,7 +33,7 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 
 pub use abi::Machine;
 pub(crate) use bpf::Program;
-pub(crate) use default::default_profile;
+pub(crate) use default::{default_filter, default_profile};
 pub(crate) use engines::{Container, resolve};
 pub(crate) use profile::always_permits;
 

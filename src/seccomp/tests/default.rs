@@ -7,12 +7,12 @@ use oci_spec::runtime::Capability;
 
 use super::*;
 use crate::oci::defaults::CAPABILITIES;
-use crate::seccomp::default::{ALWAYS, BY_CAPABILITY, default_profile};
+use crate::seccomp::default::{ALWAYS, BY_CAPABILITY, default_filter, default_profile};
 use crate::seccomp::engines::{Container, resolve};
 use crate::seccomp::profile::permits;
 
 fn filter_for(machine: Machine, bounding: &HashSet<Capability>) -> Filter {
-    compile(&default_profile(machine, bounding).expect("a profile"), Some(machine))
+    compile(&default_profile(machine, Some(bounding)).expect("a profile"), Some(machine))
         .expect("a filter")
 }
 
@@ -72,6 +72,30 @@ fn some_calls_depend_on_their_arguments_and_some_nobody_has() {
         assert_eq!(says_number(&filter, architecture, 480, &[]), ENOSYS);
     }
     assert_eq!(says_on(&filter, Abi::I386, "umount", &[]), EPERM);
+}
+
+#[test]
+fn the_program_made_beforehand_is_the_profiles() {
+    let compiled = filter_for(Machine::X86_64, &usual());
+    let ready = default_filter(Some(Machine::X86_64), Some(&usual())).expect("a filter");
+    let packed = |i: &libc::sock_filter| {
+        let (jf, jt, code) = (u64::from(i.jf), u64::from(i.jt), u64::from(i.code));
+        format!("0x{:016x},", jf << 56 | jt << 48 | code << 32 | u64::from(i.k))
+    };
+    let words: Vec<String> = compiled.program.instructions().iter().map(packed).collect();
+    let text: Vec<String> = words.chunks(4).map(|line| format!("    {}", line.join(" "))).collect();
+    assert_eq!(
+        ready,
+        compiled,
+        "if this is meant, write it to src/seccomp/ready.rs: {compiled}, {} restricted\n{}",
+        compiled.restricted,
+        text.join("\n")
+    );
+    // Others are compiled.
+    for bounding in [HashSet::new(), HashSet::from([Capability::SysAdmin])] {
+        let filter = default_filter(Some(Machine::X86_64), Some(&bounding)).expect("a filter");
+        assert_eq!(filter, filter_for(Machine::X86_64, &bounding));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! programs as well. MINIRUN_SECCOMP_ROUNDS says how often 100 profiles are made for each
 //! machine; one round is a second.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -73,8 +74,11 @@ fn names(abis: &[(Abi, &str, u32)]) -> Vec<&'static str> {
     let is_here = |name: &&str| abis.iter().any(|row| numbered(name, row.0).is_some());
     let common = SYSCALLS.iter().filter(is_old).map(|row| row.0);
     let all = common.chain(ARM_PRIVATE.iter().map(|row| row.0));
-    // These two came after 2.5.
-    all.filter(|name| !name.ends_with("probe")).filter(is_here).collect()
+    // Three came after 2.5, and two are one call on arm, of which it knows one name.
+    const UNKNOWN: [&str; 5] =
+        ["uprobe", "uretprobe", "riscv_hwprobe", "arm_sync_file_range", "sync_file_range2"];
+    let is_known = |name: &&str| !UNKNOWN.contains(name);
+    all.filter(is_known).filter(is_here).collect()
 }
 
 /// Rules for one call, in forms that profiles have and that libseccomp 2.5 gets right. (Its
@@ -97,10 +101,6 @@ fn rules(random: &mut Random, name: &str, list: &mut Vec<Value>) {
         0 => return add(random.of(&ACTIONS), json!([])),
         1 => {
             let operator = OPERATORS[1 + random.below(7) as usize];
-            // A mask of all bits is another way to say "equal", of which we refuse to say
-            // two things while libseccomp doesn't notice.
-            let is_whole = operator == "MASKED_EQ" && first == u64::MAX;
-            let first = if is_whole { 0xf_0000_000f } else { first };
             let last = compare(index + 1, operator, first, second);
             match random.below(2) {
                 0 => add(random.of(&ACTIONS), json!([last])),
@@ -132,13 +132,17 @@ fn rules(random: &mut Random, name: &str, list: &mut Vec<Value>) {
     }
 }
 
-fn random_profile(random: &mut Random, names: &[&str], abis: &[(Abi, &str, u32)]) -> Value {
+fn random_profile(random: &mut Random, names: &[&'static str], abis: &[(Abi, &str, u32)]) -> Value {
     // Where an ABI has no call at all, libseccomp 2.5 compares numbers that it didn't load.
     let mut syscalls =
         vec![json!({ "names": ["getppid"], "action": "SCMP_ACT_TRACE", "args": [] })];
+    let mut used = HashSet::from(["getppid"]);
     for _ in 0..1 + random.below(40) {
         let name = random.of(names);
-        rules(random, name, &mut syscalls);
+        // Twice the same call would make forms that libseccomp gets wrong.
+        if used.insert(name) {
+            rules(random, name, &mut syscalls);
+        }
     }
     // The default must not be that of the rule above; notifying all is beyond libseccomp.
     let default = random.of(&ACTIONS[..6]);
@@ -275,7 +279,10 @@ fn one_round(
                 assert_eq!(mine, expected, "{name} {call:x?} on {machine:?} under {json:#}");
                 let is_named = || {
                     let mut names = profile.rules.iter().flat_map(|rule| &rule.names);
-                    names.any(|other| other.name == name)
+                    names.any(|other| {
+                        let number = other.number(*abi).or_else(|| other.private_number(*abi));
+                        number == Some(call.number)
+                    })
                 };
                 let unknown =
                     covered && newest.is_some_and(|newest| call.number > newest) && !is_named();
