@@ -24,6 +24,8 @@ pub struct Host {
     pub gid: u32,
     /// The capabilities that this process may use, a bit for each number.
     pub capabilities: u64,
+    /// This process's securebits (capabilities(7)), which others inherit from it.
+    pub securebits: u32,
     /// Kernel version: major and minor.
     pub kernel: (u32, u32),
     /// Whether this process is in a user namespace other than the first, where
@@ -115,6 +117,7 @@ impl Host {
             uid,
             gid: getegid().as_raw(),
             capabilities: permitted_capabilities(),
+            securebits: crate::sys::identity::securebits(),
             kernel,
             in_user_namespace,
             has_tty_group: !in_user_namespace || maps(&read("/proc/self/gid_map"), 5),

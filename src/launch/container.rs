@@ -200,6 +200,7 @@ impl<'a> Container<'a> {
             Op::Personality { linux32 } => sys::schedule::personality(*linux32),
             Op::MemoryPolicy(policy) => sys::schedule::set_mempolicy(policy.mode, &policy.nodes),
             Op::LimitBounding { keep } => limit_bounding(*keep),
+            Op::ClearSecurebits => sys::identity::clear_securebits(),
             Op::KeepCapabilities => sys::identity::keep_capabilities(),
             Op::SetGroups { gids } => sys::identity::setgroups(gids),
             Op::SetGid { gid } => sys::identity::setresgid(*gid),

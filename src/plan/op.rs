@@ -162,6 +162,8 @@ pub enum Op {
     LimitBounding { keep: u64 },
     /// Let the permitted capabilities outlive the change of uid.
     KeepCapabilities,
+    /// Clear the caller's securebits.
+    ClearSecurebits,
     /// setgroups(2).
     SetGroups { gids: Vec<u32> },
     /// setresgid(2).

@@ -174,7 +174,11 @@ pub(super) fn identity(
     let [effective, permitted, inheritable, ambient] =
         [effective, permitted, inheritable, ambient].map(|set| set & grantable);
 
-    // CAP_SETPCAP is needed, so this comes before the uid changes.
+    // Both need CAP_SETPCAP, so they come before the uid changes. A new user namespace begins
+    // without securebits.
+    if host.securebits != 0 && !layout.has_user() {
+        steps.container(Op::ClearSecurebits, "process.capabilities");
+    }
     steps.container(Op::LimitBounding { keep: bounding }, "process.capabilities.bounding");
     if user.uid() != 0 && permitted != 0 {
         steps.container(Op::KeepCapabilities, "process.capabilities.permitted");

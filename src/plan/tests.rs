@@ -17,6 +17,7 @@ pub(super) fn root() -> Host {
         uid: 0,
         gid: 0,
         capabilities: (1 << 41) - 1,
+        securebits: 0,
         kernel: (6, 1),
         in_user_namespace: false,
         has_tty_group: true,
@@ -76,7 +77,8 @@ fn shell(container: &Container) -> Command {
 /// Every kind of container that the order must hold for.
 fn all_kinds() -> Vec<Plan> {
     let mut plans = Vec::new();
-    for host in [root(), ordinary(), with_subordinate_ids(), on_v1(root())] {
+    let fussy = Host { securebits: 4, ..root() };
+    for host in [root(), ordinary(), with_subordinate_ids(), on_v1(root()), fussy] {
         for (init, ephemeral, narrate, uid) in
             [(true, false, false, 0), (false, true, false, 0), (true, true, true, 7)]
         {
@@ -143,6 +145,9 @@ fn the_order_that_the_kernel_demands_holds_for_every_kind() {
             ("no_new_privs", "fork"),
             ("close_range", "fork"),
             ("close_range", "setuid"),
+            ("close_range", "home"),
+            ("close_range", "chdir"),
+            ("clear_securebits", "setuid"),
             ("narrate", "fork"),
             ("fork", "setsid"),
             ("setsid", "execve"),
@@ -419,6 +424,31 @@ pub(super) fn plan_of_json_on(
     let spec = serde_json::from_value(json).expect("a specification");
     let options = super::Options { name: "box".into(), ..Default::default() };
     Plan::new(&spec, &options, host)
+}
+
+#[test]
+fn who_shares_a_pid_namespace_is_hidden_from_before_it_is_joined() {
+    use serde_json::json;
+    let joined = |kind: &str| json!({ "type": kind, "path": format!("/proc/1/ns/{kind}") });
+    for (namespaces, hides) in [
+        (json!([joined("pid"), { "type": "mount" }]), true),
+        (json!([joined("ipc"), { "type": "mount" }]), true),
+        (json!([joined("ipc"), { "type": "pid" }, { "type": "mount" }]), false),
+    ] {
+        let plan = plan_of_json(&["linux", "namespaces"], namespaces).unwrap();
+        let first = plan.steps.iter().find(|step| step.side == super::Side::Intermediate).unwrap();
+        assert_eq!(first.op.kind() == "undumpable", hides, "{plan}");
+    }
+}
+
+#[test]
+fn securebits_are_cleared_where_the_kernel_does_not() {
+    let cleared = |host| {
+        let host = Host { securebits: 4, ..host };
+        position(&plan(&shell(&container()), &host).unwrap(), "clear_securebits").is_some()
+    };
+    assert!(cleared(root()));
+    assert!(!cleared(ordinary()), "a new user namespace has none");
 }
 
 #[test]

@@ -184,6 +184,7 @@ impl fmt::Display for Op {
             Op::LimitBounding { keep } => {
                 write!(f, "limit the bounding set to {} capabilities", keep.count_ones())
             }
+            Op::ClearSecurebits => f.write_str("clear the caller's securebits"),
             Op::KeepCapabilities => f.write_str("keep capabilities over the change of uid"),
             Op::SetGroups { gids } => write!(f, "set supplementary groups {gids:?}"),
             Op::SetGid { gid } => write!(f, "set gid {gid}"),
@@ -325,6 +326,7 @@ impl Op {
             Op::Personality { .. } => "which machine uname shows",
             Op::MemoryPolicy(_) => "which memory is near enough",
             Op::LimitBounding { .. } => "no program can ever get the other capabilities back",
+            Op::ClearSecurebits => "execve and changes of uid treat capabilities as usual",
             Op::KeepCapabilities => "the next step would clear them",
             Op::SetGroups { .. } => "the caller's groups give no rights inside",
             Op::Seccomp { listener: Some(_), .. } => {
@@ -420,6 +422,7 @@ impl Op {
             Op::Personality { .. } => "personality",
             Op::MemoryPolicy(_) => "memory_policy",
             Op::LimitBounding { .. } => "bounding_set",
+            Op::ClearSecurebits => "clear_securebits",
             Op::KeepCapabilities => "keep_capabilities",
             Op::SetGroups { .. } => "setgroups",
             Op::SetGid { .. } => "setgid",

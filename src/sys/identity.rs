@@ -71,6 +71,21 @@ pub fn keep_capabilities() -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)
 }
 
+/// What execve and changes of uid do to this thread's capabilities (`SECBIT_*`).
+pub fn securebits() -> u32 {
+    // SAFETY: PR_GET_SECUREBITS takes no pointers, and the bits are what it returns.
+    let bits = unsafe { syscall(libc::SYS_prctl, [libc::PR_GET_SECUREBITS as u64, 0, 0, 0, 0, 0]) };
+    bits.map_or(0, |bits| bits as u32)
+}
+
+/// Has capabilities treated as they are by default.
+///
+/// # Errors
+/// `EPERM` without CAP_SETPCAP, or when a bit is locked.
+pub fn clear_securebits() -> Result<()> {
+    prctl(libc::PR_SET_SECUREBITS, 0, 0)
+}
+
 /// Forbids gaining privileges by execve, for this process and all that it starts.
 pub fn set_no_new_privs() -> Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)

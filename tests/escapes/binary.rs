@@ -80,9 +80,7 @@ fn assert_undefended_falls(bundle: &Bundle, copy: &Path, user: Option<u32>) {
 /// What the attack in a container comes to; `victim` is given time to be caught.
 fn attack(bundle: &mut Bundle, minirun: impl Fn(&[&str]) -> Command) -> String {
     // Where it is no static binary, the attacker's image has what it needs.
-    for dir in ["/lib", "/lib64", "/usr/lib"].into_iter().filter(|dir| Path::new(dir).exists()) {
-        bundle.mount(dir, "bind", dir, &["rbind", "ro"]);
-    }
+    bundle.bind_programs();
     bait(&bundle.path("rootfs/bait"));
     let (state, place) = (bundle.dir.file("state"), bundle.dir.path().to_str().unwrap());
     let script = ATTACK.replace("PROCESSES", "/proc/[0-9]*");

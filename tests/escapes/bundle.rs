@@ -72,6 +72,13 @@ impl Bundle {
         self.config["mounts"].as_array_mut().unwrap().push(mount);
     }
 
+    /// Shows the host's programs inside, and what they need to run.
+    pub fn bind_programs(&mut self) {
+        for dir in ["/usr", "/lib", "/lib64"].into_iter().filter(|dir| Path::new(dir).exists()) {
+            self.mount(dir, "bind", dir, &["rbind", "ro"]);
+        }
+    }
+
     pub fn write(&self, args: &[&str]) {
         let mut config = self.config.clone();
         config["process"]["args"] = json!(args);

@@ -20,6 +20,13 @@ fn generous(words: &[&str]) -> Command {
     command
 }
 
+/// A program that makes any call; on Debian it is always there.
+const PERL: &str = "/usr/bin/perl";
+
+fn without_perl() -> bool {
+    skipped((!Path::new(PERL).exists()).then_some("there is no perl to make the calls with"))
+}
+
 fn sets(output: &Output) -> Vec<(String, u64)> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines = text.lines().filter_map(|line| line.strip_prefix("Cap")?.split_once(":\t"));
@@ -65,6 +72,41 @@ fn nothing_is_inherited_from_the_caller() {
         let exec = [&start[..], &["exec"], options, &[bundle.id()], &read].concat();
         assert_plain(&generous(&exec).output().unwrap(), expected);
     }
+}
+
+/// The caller's securebits: with one of them a program that gives root up keeps its rights.
+#[test]
+fn giving_root_up_gives_rights_up() {
+    const GIVE_UP: &str = "$( = $) = 5; $< = $> = 5; open(my $f, '<', '/proc/self/status'); \
+                           print grep { /^(Uid|CapEff)/ } <$f>";
+    let Some(mut bundle) = Bundle::new("securebits") else { return };
+    if without_perl() {
+        return;
+    }
+    let kept = |output: &Output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.starts_with("Uid:\t5\t5\t5\t5\n"), "{}", said(output));
+        !text.ends_with("CapEff:\t0000000000000000\n")
+    };
+    let caller = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.arg("--securebits=+no_setuid_fixup").args(words).stdin(Stdio::null());
+        command.output().unwrap()
+    };
+    let program = [PERL, "-e", GIVE_UP];
+    assert!(kept(&caller(&program)), "the attack");
+
+    bundle.bind_programs();
+    let rights = json!(["CAP_SETUID", "CAP_SETGID", "CAP_CHOWN"]);
+    bundle.config["process"]["capabilities"] =
+        json!({ "bounding": rights, "effective": rights, "permitted": rights });
+    bundle.write(&program);
+    let (own, state) = (binary(), bundle.dir.file("state"));
+    let place = bundle.dir.path().to_str().unwrap();
+    let start = [own.to_str().unwrap(), "--root", &state];
+    assert!(!kept(&caller(&[&start[..], &["run", "--bundle", place, bundle.id()]].concat())));
+    let _running = bundle.start("exec sleep 98765");
+    assert!(!kept(&caller(&[&start[..], &["exec", bundle.id()], &program].concat())));
 }
 
 /// CVE-2016-3697, CVE-2026-30892: a user that is a number becomes root.
@@ -180,8 +222,7 @@ fn the_callers_terminal_takes_no_input_from_inside() {
     const TYPE: &str = r#"$c = "x"; print ioctl(STDIN, 0x5412, $c) ? "typed" : "refused"; \
                           print open(my $tty, "<", "/dev/tty") ? " opened" : " none";"#;
     let Some(bundle) = Bundle::new("terminal") else { return };
-    if !Path::new("/usr/bin/perl").exists() {
-        skipped(Some("there is no perl to make the call with"));
+    if without_perl() {
         return;
     }
     let at_terminal = |words: &[&str]| {
@@ -191,7 +232,7 @@ fn the_callers_terminal_takes_no_input_from_inside() {
         command.stdin(pty.slave.try_clone().unwrap()).output().unwrap()
     };
     let program = TYPE.replace("\\\n", "");
-    let output = at_terminal(&["/usr/bin/perl", "-e", &program]);
+    let output = at_terminal(&[PERL, "-e", &program]);
     if !output.stdout.starts_with(b"typed") {
         skipped(Some("this kernel lets nobody type for others (dev.tty.legacy_tiocsti)"));
         return;
@@ -203,7 +244,7 @@ fn the_callers_terminal_takes_no_input_from_inside() {
             words.extend(["-v", volume]);
         }
     }
-    words.extend(["--cap-add", "SYS_TTY_CONFIG", &root, "/usr/bin/perl", "-e", &program]);
+    words.extend(["--cap-add", "SYS_TTY_CONFIG", &root, PERL, "-e", &program]);
     let output = at_terminal(&words);
     assert_eq!(output.stdout, b"refused none", "{}", said(&output));
     assert_eq!(stderr(&output), "");
