@@ -62,6 +62,9 @@ fn every_loosening_option_shows() {
         };
         assert_eq!(rows.iter().filter(is_it).count(), 1, "{options:?}: {rows:?}");
     }
+    // The words of a run can be asked about as they are.
+    let words = ["audit", "--format", "json", &rootfs().display().to_string(), "ls", "--all"];
+    assert_eq!(faults(&minirun(&words).output().unwrap()), of_rootfs(&[]));
     // What is bound read-only and holds no secrets is fine.
     assert!(!of_rootfs(&["--bind", "/srv:/mnt:ro"]).iter().any(|row| row.1 == "host files"));
 }

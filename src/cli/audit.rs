@@ -13,7 +13,7 @@ use super::table::Format;
 /// Print what a process in a container can and can't do, and how bad that is
 #[derive(Debug, Parser)]
 #[command(
-    override_usage = "minirun audit [OPTIONS] [OPTIONS OF RUN] ROOTFS
+    override_usage = "minirun audit [OPTIONS] [OPTIONS OF RUN] ROOTFS [COMMAND]...
        minirun audit [OPTIONS] CONTAINER
        minirun audit [OPTIONS] --bundle DIR",
     after_help = "\
@@ -29,8 +29,11 @@ pub struct Print {
     /// Root filesystem of a container that would be run, or the id of one that runs
     #[arg(value_name = "ROOTFS|CONTAINER", required_unless_present = "bundle")]
     target: Option<String>,
+    /// What it would run
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
     /// Judge the config.json in DIR
-    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["Settings", "target"])]
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["Settings", "target", "command"])]
     bundle: Option<PathBuf>,
     /// How to print it
     #[arg(
@@ -77,7 +80,7 @@ impl Print {
         }
         let target = self.target.as_deref().unwrap_or_default();
         let is_path = target.contains('/') || matches!(target, "." | "..");
-        if !is_path && self.settings.is_none() {
+        if !is_path && self.settings.is_none() && self.command.is_empty() {
             let is_directory = Path::new(target).is_dir();
             match container::audit(&global.store()?, target) {
                 Ok(_) if is_directory => {
@@ -91,7 +94,7 @@ impl Print {
         }
         let default = Settings::default();
         let settings = self.settings.as_ref().unwrap_or(&default);
-        settings.command(target, &[], false)?.audit()
+        settings.command(target, &self.command, false)?.audit()
     }
 }
 

@@ -20,7 +20,13 @@ use super::target::{Asked, Here, Target};
 #[command(
     override_usage = "minirun run [OPTIONS] ROOTFS [COMMAND]...
        minirun run [OPTIONS] [--bundle DIR] ID",
-    after_help = "An ID has no slash; write ./NAME for a directory of the same name."
+    after_help = "\
+A command in a ROOTFS is locked down: eleven capabilities, the container engines' default
+seccomp profile, no_new_privs, no network but lo, no file of the host's but ROOTFS. What
+loosens that is under Security, --net and --bind; minirun audit with the same words says how
+far. A bundle's config.json says all of it itself.
+
+An ID has no slash; write ./NAME for a directory of the same name."
 )]
 pub struct Run {
     /// Directory to use as the root filesystem, or the id for the container of a bundle

@@ -77,7 +77,7 @@ pub struct Settings {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Security")]
     pub cap_drop: Vec<String>,
-    /// no-new-privileges[=false], seccomp=unconfined, or seccomp=FILE with a profile
+    /// no-new-privileges[=false], seccomp=unconfined, or seccomp=FILE, a profile as Docker's
     #[arg(long, value_name = "OPTION", value_parser = values::security_option, help_heading = "Security")]
     pub security_opt: Vec<SecurityOption>,
 
