@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
 use super::inside::{self, Make};
@@ -66,7 +67,7 @@ pub(super) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<()> {
         _ => inside::open_or_make(root, &new.target, Make::Dir)?,
     };
     check_proc(target.as_fd(), &new.target)?;
-    let takes_over = match (new.takes_over, made) {
+    let mode = match (new.takes_over, made) {
         (TakesOver::Mode, false) => Some(fstat(target.as_fd())?.st_mode),
         _ => None,
     };
@@ -75,19 +76,43 @@ pub(super) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<()> {
         TakesOver::Nothing | TakesOver::Mode => None,
     };
     fchdir(target.as_fd())?;
-    let data = Some(new.data.as_c_str()).filter(|data| !data.is_empty());
-    mount(Some(new.source.as_c_str()), c".", Some(new.fstype.as_c_str()), new.flags, data)?;
-    if let Some(mode) = takes_over {
-        fchmod(open_top(root, &new.target, OFlag::O_RDONLY)?, Mode::from_bits_truncate(mode))?;
-    }
+    with_mode(new.data.to_bytes(), mode, |data| {
+        let data = Some(data).filter(|data| !data.is_empty());
+        mount(Some(new.source.as_c_str()), c".", Some(new.fstype.as_c_str()), new.flags, data)
+    })?;
     if let Some(hidden) = hidden {
-        copy_up::copy(hidden.as_fd(), open_top(root, &new.target, OFlag::O_RDONLY)?.as_fd())?;
+        let top = open_top(root, &new.target, OFlag::O_RDONLY)?;
+        // Another mount may be in its place, and be the host's.
+        if fstatfs(&top)?.filesystem_type() != TMPFS_MAGIC {
+            return Err(Errno::ESTALE);
+        }
+        copy_up::copy(hidden.as_fd(), top.as_fd())?;
     }
     if new.settings == Settings::default() {
         return Ok(());
     }
     set(open_top(root, &new.target, OFlag::O_PATH)?.as_fd(), &new.settings)
 }
+
+/// Calls `f` with mount data that has this mode in it. To change it afterwards one would
+/// have to find the new mount by its path again, which may lead to another one by then.
+fn with_mode(data: &[u8], mode: Option<u32>, f: impl FnOnce(&CStr) -> Result<()>) -> Result<()> {
+    let Some(mode) = mode else {
+        return inside::with_c_str(data, f);
+    };
+    let [a, b, c, d] = [9, 6, 3, 0].map(|shift| b'0' + (mode >> shift & 7) as u8);
+    let more = [b',', b'm', b'o', b'd', b'e', b'=', a, b, c, d];
+    let more = if data.is_empty() { &more[1..] } else { &more };
+    let mut whole = [0; DATA_MAX];
+    let length = data.len() + more.len();
+    let room = whole.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
+    room[..data.len()].copy_from_slice(data);
+    room[data.len()..].copy_from_slice(more);
+    inside::with_c_str(&whole[..length], f)
+}
+
+/// The longest data that mount(2) takes, in bytes: a page with its NUL.
+const DATA_MAX: usize = 4095;
 
 /// Opens a directory for reading that has been found.
 fn open_dir(found: BorrowedFd<'_>) -> Result<OwnedFd> {

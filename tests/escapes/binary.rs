@@ -24,10 +24,13 @@ const ATTACK: &str = "\
             (: < $process/exe) 2>/dev/null || continue
             exec 9< $process/exe
             kill -9 ${process#/proc/}
-            for again in 1 2 3 4 5 6 7 8 9; do
+            again=0
+            while [ $again -lt 100 ]; do again=$((again + 1))
                 sleep 0.1
-                echo overwritten 2>&1 > /proc/self/fd/9 && echo written && exit
+                (echo overwritten > /proc/self/fd/9) 2> /tmp/why.$$ && echo written && exit
+                grep -q busy /tmp/why.$$ || break
             done
+            cat /tmp/why.$$
             exit
         done
         sleep 0.01

@@ -3,7 +3,7 @@
 //! MINIRUN_RACE_SECONDS says for how long each race is run (one second by default).
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,4 +203,37 @@ fn the_console_is_the_terminal_that_was_made() {
         made > 100
     });
     assert!(made > 0, "no container came so far");
+}
+
+/// The directory that a new filesystem takes its permissions from changes places with one that
+/// the host's directory is mounted on.
+#[test]
+fn permissions_are_not_given_to_the_hosts_directory() {
+    let Some(mut bundle) = Bundle::new("race-mode") else { return };
+    let (one, other) = (bundle.path("rootfs/tmp/one"), bundle.path("rootfs/tmp/other"));
+    let open = fs::Permissions::from_mode(0o1777);
+    for dir in [&one, &other] {
+        fs::create_dir(dir).unwrap();
+        fs::set_permissions(dir, open.clone()).unwrap();
+    }
+    let mode = || fs::metadata(bundle.path("outside")).unwrap().permissions().mode() & 0o7777;
+    let before = mode();
+    let output = bundle.undefended(
+        "mount --bind $1/outside $1/rootfs/tmp/other; mount -t tmpfs tmpfs $1/rootfs/tmp/one; \
+         cd $1/rootfs/tmp; mount --move one /mnt; mount --move other one; chmod 1777 one",
+    );
+    assert_ne!(mode(), before, "the attack: {}", said(&output));
+    fs::set_permissions(bundle.path("outside"), fs::Permissions::from_mode(before)).unwrap();
+
+    let outside = bundle.dir.file("outside");
+    for round in 0..20 {
+        let (bound, new) = [("/tmp/one", "/tmp/other"), ("/tmp/other", "/tmp/one")][round % 2];
+        bundle.mount(bound, "bind", &outside, &["rbind"]);
+        bundle.mount(new, "tmpfs", "tmpfs", &[]);
+    }
+    race(one, other, time(), || {
+        let output = bundle.run(&["/bin/true"]);
+        assert_eq!(mode(), before, "{}", said(&output));
+        false
+    });
 }
