@@ -216,7 +216,8 @@ fn permissions_are_not_given_to_the_hosts_directory() {
         fs::create_dir(dir).unwrap();
         fs::set_permissions(dir, open.clone()).unwrap();
     }
-    let mode = || fs::metadata(bundle.path("outside")).unwrap().permissions().mode() & 0o7777;
+    let outside = bundle.dir.file("outside");
+    let mode = || fs::metadata(&outside).unwrap().permissions().mode() & 0o7777;
     let before = mode();
     let output = bundle.undefended(
         "mount --bind $1/outside $1/rootfs/tmp/other; mount -t tmpfs tmpfs $1/rootfs/tmp/one; \
@@ -225,7 +226,6 @@ fn permissions_are_not_given_to_the_hosts_directory() {
     assert_ne!(mode(), before, "the attack: {}", said(&output));
     fs::set_permissions(bundle.path("outside"), fs::Permissions::from_mode(before)).unwrap();
 
-    let outside = bundle.dir.file("outside");
     for round in 0..20 {
         let (bound, new) = [("/tmp/one", "/tmp/other"), ("/tmp/other", "/tmp/one")][round % 2];
         bundle.mount(bound, "bind", &outside, &["rbind"]);
