@@ -48,7 +48,8 @@ impl InitProcess {
     /// `None` when it has ended and been reaped, whoever has its pid now.
     ///
     /// # Errors
-    /// Those of pidfd_open(2).
+    /// Those of pidfd_open(2), and when /proc can't tell: a process that can't be looked at
+    /// may well run.
     pub(crate) fn find(&self) -> Result<Option<Present>> {
         let failed = |errno| Error::system(format!("open process {}", self.pid), errno);
         // The descriptor first: if the start time is right after that, it was then.
@@ -59,6 +60,9 @@ impl InitProcess {
         Ok(match Stat::read(self.pid) {
             Ok(stat) if stat.start_time == self.start_time => {
                 Some(Present { pidfd, executed: stat.flags & PF_FORKNOEXEC == 0 })
+            }
+            Err(error) if !is_gone(&error) => {
+                return Err(Error::io(format!("look at process {}", self.pid), &error));
             }
             _ => None,
         })
@@ -102,6 +106,11 @@ impl Present {
     pub(crate) fn ends_within(&self, patience: PollTimeout) -> bool {
         is_readable(self.pidfd.as_fd(), patience)
     }
+}
+
+/// Reaped before the file was opened, or before it was read.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// A pidfd is readable when the process has ended with all its threads, which the state

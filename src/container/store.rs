@@ -13,13 +13,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat, readlinkat, renameat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::record::Record;
 use crate::error::{Error, Result};
-use crate::host;
+use crate::{host, sys};
 
 /// The record of a container.
 const RECORD: &str = "state.json";
@@ -114,7 +114,7 @@ impl Store {
     pub(crate) fn lock(&self, id: &str) -> Result<Locked> {
         loop {
             let dir = self.find(id)?;
-            if let Some(locked) = dir.lock(FlockArg::LockExclusive)? {
+            if let Some(locked) = dir.lock(libc::LOCK_EX)? {
                 return Ok(locked);
             }
         }
@@ -127,7 +127,7 @@ impl Store {
     pub(crate) fn try_lock(&self, id: &str) -> Result<Option<Locked>> {
         let dir = self.find(id)?;
         let busy = format!("lock container {id}");
-        match dir.lock(FlockArg::LockExclusiveNonblock) {
+        match dir.lock(libc::LOCK_EX | libc::LOCK_NB) {
             Ok(Some(locked)) => Ok(Some(locked)),
             Ok(None) => self.try_lock(id),
             Err(error) if error == Error::system(busy, Errno::EWOULDBLOCK) => Ok(None),
@@ -154,25 +154,39 @@ impl Store {
         make_root.map_err(|error| failed(&self.root, error))?;
         let path = self.root.join(id);
         loop {
-            match DirBuilder::new().mode(0o711).create(&path) {
+            let is_made = match DirBuilder::new().mode(0o711).create(&path) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(failed(&path, error));
                 }
-                _ => {}
-            }
-            let locked = match self.find(id)?.lock(FlockArg::LockExclusive)? {
-                Some(locked) => locked,
-                // Removed while this waited, so it can be made now.
-                None => continue,
+                made => made.is_ok(),
             };
-            if locked.has_record()? {
-                let reason = "container with given ID already exists";
-                return Err(Error::said(step, reason));
-            }
+            let locked = match self.take(id) {
+                Ok(Some(locked)) => locked,
+                // Removed while this waited, so it can be made now.
+                Ok(None) => continue,
+                Err(error) => {
+                    if is_made {
+                        // Does nothing when somebody else has begun in it.
+                        let _ = fs::remove_dir(&path);
+                    }
+                    return Err(error);
+                }
+            };
             // Meant for the creator that was killed.
             let _ = unlinkat(&locked.fd, DELETING, UnlinkatFlags::NoRemoveDir);
             return Ok(locked);
         }
+    }
+
+    /// The directory of a container that nobody has made yet; `None` when it was removed in
+    /// the meantime.
+    fn take(&self, id: &str) -> Result<Option<Locked>> {
+        let Some(locked) = self.find(id)?.lock(libc::LOCK_EX)? else { return Ok(None) };
+        if locked.has_record()? {
+            let reason = "container with given ID already exists";
+            return Err(Error::said(format!("create container {id}"), reason));
+        }
+        Ok(Some(locked))
     }
 }
 
@@ -206,8 +220,19 @@ pub(crate) struct StateDir {
 #[derive(Debug)]
 pub(crate) struct Locked {
     dir: StateDir,
-    // Unlocks when it is dropped, also when a child still has a copy of the descriptor.
-    _lock: Flock<OwnedFd>,
+    _lock: Lock,
+}
+
+/// A lock that ends when this is dropped, also when a child still has a copy of the
+/// descriptor.
+#[derive(Debug)]
+struct Lock(OwnedFd);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Else it ends with the last copy.
+        let _ = sys::file::flock(self.0.as_fd(), libc::LOCK_UN);
+    }
 }
 
 impl Deref for Locked {
@@ -224,18 +249,16 @@ impl StateDir {
     }
 
     /// `None` when the directory at this path isn't this one any more.
-    fn lock(self, how: FlockArg) -> Result<Option<Locked>> {
+    fn lock(self, how: i32) -> Result<Option<Locked>> {
         let failed = |errno| Error::system(format!("lock container {}", self.id), errno);
-        let mut copy = self.fd.try_clone().map_err(|error| {
+        let lock = Lock(self.fd.try_clone().map_err(|error| {
             failed(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EMFILE)))
-        })?;
-        let lock = loop {
-            match Flock::lock(copy, how) {
-                Ok(lock) => break lock,
-                Err((fd, Errno::EINTR)) => copy = fd,
-                Err((_, errno)) => return Err(failed(errno)),
+        })?);
+        while let Err(errno) = sys::file::flock(lock.0.as_fd(), how) {
+            if errno != Errno::EINTR {
+                return Err(failed(errno));
             }
-        };
+        }
         let identity = |found: FileStat| (found.st_dev, found.st_ino);
         let own = fstat(&self.fd).map(identity).map_err(failed)?;
         match stat(&self.path).map(identity) {
@@ -249,9 +272,8 @@ impl StateDir {
     pub(crate) fn is_locked(&self) -> bool {
         // A descriptor of its own: a lock belongs to the open file.
         let probe = openat(&self.fd, ".", DIRECTORY, Mode::empty());
-        probe.is_ok_and(|fd| {
-            matches!(Flock::lock(fd, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
-        })
+        let how = libc::LOCK_SH | libc::LOCK_NB;
+        probe.is_ok_and(|fd| sys::file::flock(fd.as_fd(), how) == Err(Errno::EWOULDBLOCK))
     }
 
     /// Tells whoever has the container locked to come to an end.

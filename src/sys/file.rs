@@ -33,6 +33,16 @@ pub fn read_link<'a>(dir: BorrowedFd<'_>, name: &CStr, buffer: &'a mut [u8]) -> 
     }
 }
 
+/// Takes or drops a lock on an open file (flock(2)); `operation` is a `LOCK_*`.
+///
+/// # Errors
+/// `EWOULDBLOCK` when somebody has it and `LOCK_NB` is asked for.
+pub fn flock(file: BorrowedFd<'_>, operation: i32) -> Result<()> {
+    // SAFETY: flock takes integers.
+    let answer = unsafe { libc::flock(file.as_raw_fd(), operation) };
+    Errno::result(answer).map(drop)
+}
+
 /// Reads directory entries into `buffer` (getdents64(2)); gives the names of the whole
 /// entries in it, `.` and `..` among them. `None` at the end of the directory.
 ///

@@ -398,20 +398,14 @@ pub fn close_inherited(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
-/// Closes every descriptor but one, runs `rest` with it, and exits with what it returns.
+/// Closes every descriptor but one, runs `rest` with it, and exits with what it returns; at
+/// once where they can't be closed.
 ///
 /// For a forked process that must not keep other people's pipes open.
 pub fn keep_only(fd: BorrowedFd<'_>, rest: impl FnOnce(BorrowedFd<'_>) -> i32) -> ! {
-    let number = fd.as_raw_fd();
-    // SAFETY: close_range takes integers; as for `exit_without_descriptors`, no owner of a
-    // closed descriptor lives on.
-    unsafe {
-        if number > 0 {
-            libc::syscall(libc::SYS_close_range, 0, number - 1, 0);
-        }
-        libc::syscall(libc::SYS_close_range, number + 1, libc::c_uint::MAX, 0);
-    }
-    exit(rest(fd))
+    // As for `exit_without_descriptors`, no owner of a closed descriptor lives on.
+    let closed = close_all_but(0, &mut [fd.as_raw_fd()]);
+    exit(if closed.is_ok() { rest(fd) } else { 1 })
 }
 
 /// Makes sure that the working directory can be reached from the root directory
