@@ -148,18 +148,10 @@ fn a_running_container_is_what_its_config_promised() {
     if skipped(without_root()) {
         return;
     }
-    let options = [
-        "--bind",
-        "/srv:/mnt",
-        "--bind",
-        "/etc:/opt:ro",
-        "--cap-add",
-        "NET_RAW",
-        "--pids",
-        "50",
-        "--user",
-        "7:7",
-    ];
+    let dir = TempDir::new("audit-bound");
+    let bind = format!("{}:/mnt", dir.path().display());
+    let options =
+        ["-v", &bind, "-v", "/etc:/opt:ro", "--cap-add", "NET_RAW", "--pids", "50", "-u", "7:7"];
     for options in [&[][..], &options] {
         for init in [true, false] {
             let options = [options, if init { &[] } else { &["--no-init"] }].concat();

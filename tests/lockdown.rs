@@ -30,6 +30,7 @@ fn the_default_filter_keeps_programs_away_from_what_reaches_the_machine() {
     // With arguments that the kernel itself would refuse with another errno.
     for (call, what) in [
         ("x86_64 165 0 0 0", "mount"),
+        ("i386 21 0 0 0", "mount, as i386 programs call it"),
         ("x86_64 272 0x10000001", "unshare, a user namespace"),
         ("x86_64 56 0x10000200", "clone, a user namespace"),
         ("x86_64 250 99", "keyctl"),

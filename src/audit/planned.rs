@@ -188,3 +188,95 @@ fn writable(spec: &Spec) -> Vec<String> {
     );
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Of a container of root's, on a host without security modules.
+    fn facts(config: Value) -> Facts {
+        let host = Host {
+            capabilities: u64::MAX,
+            apparmor: false,
+            selinux: false,
+            ..Host::read().unwrap()
+        };
+        planned(&serde_json::from_value(config).unwrap(), &host, true)
+    }
+
+    fn config(process: Value, linux: Value, mounts: Value) -> Value {
+        let mut process = process;
+        process["cwd"] = json!("/");
+        json!({
+            "ociVersion": "1.3.0", "root": { "path": "/r" },
+            "process": process, "linux": linux, "mounts": mounts,
+        })
+    }
+
+    #[test]
+    fn what_is_shared_is_told_by_type_and_path() {
+        let namespaces = json!([
+            { "type": "pid" },
+            { "type": "network", "path": "/proc/1/ns/net" },
+            { "type": "ipc", "path": "/run/pod/ipc" },
+        ]);
+        let process = json!({ "user": { "uid": 0, "gid": 0 } });
+        let facts = facts(config(process, json!({ "namespaces": namespaces }), json!([])));
+        assert_eq!(facts.shared, ["net", "mnt", "uts", "cgroup"]);
+        assert_eq!((facts.uid_map, facts.no_new_privileges), (None, false));
+    }
+
+    #[test]
+    fn paths_of_the_kernel_count_where_they_are_mounted_and_not_covered() {
+        let proc = json!({ "destination": "/proc", "type": "proc", "source": "proc" });
+        let sys = json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs" });
+        let covered = json!({ "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"] });
+        let process = || json!({ "user": { "uid": 0, "gid": 0 } });
+        let none = facts(config(process(), json!({}), json!([])));
+        assert_eq!((none.exposed, none.writable), (vec![], vec![]));
+        let some = facts(config(process(), covered, json!([proc, sys])));
+        assert!(some.exposed.contains(&"/proc/keys".to_owned()));
+        assert!(!some.exposed.contains(&"/proc/kcore".to_owned()));
+        assert!(some.writable.contains(&"/proc/irq".to_owned()));
+        assert!(!some.writable.contains(&"/proc/sys".to_owned()));
+        assert!(some.writable.contains(&"/sys".to_owned()));
+    }
+
+    #[test]
+    fn capabilities_and_devices_are_what_is_left_after_execve() {
+        let names = json!(["CAP_MKNOD", "CAP_KILL"]);
+        let process = |uid: u32| {
+            let capabilities = json!({ "permitted": names, "bounding": names });
+            json!({ "user": { "uid": uid, "gid": 0 }, "capabilities": capabilities })
+        };
+        let root = facts(config(process(0), json!({}), json!([])));
+        let expected = Capability::CAP_MKNOD.bitmask() | Capability::CAP_KILL.bitmask();
+        assert_eq!((root.capabilities, root.any_device), (expected, true));
+        let user = facts(config(process(7), json!({}), json!([])));
+        assert_eq!((user.capabilities, user.any_device), (0, false));
+        let deny = json!({ "resources": { "devices": [
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw" },
+        ] } });
+        assert!(!facts(config(process(0), deny, json!([]))).any_device);
+    }
+
+    #[test]
+    fn binds_show_files_of_the_host_unless_another_mount_covers_them() {
+        let bind = |source: &str, destination: &str, options: Value| json!({ "destination": destination, "source": source, "options": options });
+        let tmpfs = json!({ "destination": "/a", "type": "tmpfs", "source": "tmpfs" });
+        let mounts = json!([
+            bind("/srv", "/a", json!(["bind"])),
+            tmpfs,
+            bind("/etc", "/b", json!(["rbind", "ro"])),
+            bind("/home", "/c", json!(["rbind"])),
+        ]);
+        let process = json!({ "user": { "uid": 0, "gid": 0 } });
+        let found = facts(config(process, json!({}), mounts)).mounts;
+        let found: Vec<_> =
+            found.iter().map(|m| (m.source.to_str().unwrap(), m.writable)).collect();
+        assert_eq!(found, [("/etc", false), ("/home", true)]);
+    }
+}
