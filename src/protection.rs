@@ -46,7 +46,9 @@ pub fn shield_own_binary() -> Result<()> {
     };
     let shielded = match tree {
         // An ordinary user, root of a user namespace, or root without CAP_SYS_ADMIN.
-        Err(Errno::EPERM) => match sealed_copy().map_err(failed)? {
+        Err(Errno::EPERM) => match sealed_copy().map_err(|errno| {
+            failed(errno).hint("install it where this user can't write, and it needs none")
+        })? {
             Some(copy) => copy,
             None => return Ok(()),
         },

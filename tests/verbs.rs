@@ -334,6 +334,29 @@ fn descriptors_are_kept_where_asked_for() {
 }
 
 #[test]
+fn sockets_of_systemd_are_handed_on() {
+    let script = "echo $LISTEN_FDS of $LISTEN_PID; ls /proc/self/fd | wc -l; cat <&4";
+    let place = Place::new("listen", &[], script);
+    fs::write(place.dir.file("kept"), "kept\n").unwrap();
+    let run = |pid: &str| -> Output {
+        let script = format!(
+            "exec 3<{file} 4<{file}; export LISTEN_FDS=2 LISTEN_PID={pid}; \
+             exec {} --root {} run -b {} {}",
+            support::binary().display(),
+            place.dir.file("state"),
+            place.dir.path().display(),
+            place.id("one"),
+            file = place.dir.file("kept"),
+        );
+        Command::new("sh").args(["-c", &script]).output().unwrap()
+    };
+    let output = run("$$");
+    assert_eq!(output.stdout, b"2 of 1\n6\nkept\n", "{}", said(&output));
+    let output = run("1");
+    assert!(output.stdout.starts_with(b"of\n4\n"), "they were another's: {}", said(&output));
+}
+
+#[test]
 fn errors_of_engines_verbs_are_the_last_line_of_the_log() {
     let place = Place::new("log", &[], "true");
     let log = place.dir.file("log");

@@ -47,9 +47,17 @@ impl BundleOptions {
             console_socket: self.console_socket.clone(),
             pidfd_socket: self.pidfd_socket.clone(),
             preserve_fds: self.preserve_fds,
+            listen_fds: listen_fds(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             ..Request::default()
         }
     }
+}
+
+/// How many sockets systemd has opened for this very process (sd_listen_fds(3)).
+fn listen_fds() -> u32 {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let is_own = number("LISTEN_PID") == Some(std::process::id());
+    number("LISTEN_FDS").filter(|_| is_own).unwrap_or(0)
 }

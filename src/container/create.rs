@@ -42,6 +42,8 @@ pub struct Request {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on its program keeps.
     pub preserve_fds: u32,
+    /// How many descriptors from 3 on are sockets that its program gets as if from systemd.
+    pub listen_fds: u32,
     /// Change the root by MS_MOVE and chroot(2) instead of pivot_root(2).
     pub no_pivot: bool,
     /// Leave it in the caller's session keyring.
@@ -134,11 +136,13 @@ fn launch(
     announce: Announce<'_>,
 ) -> Result<Launched> {
     check_id(&request.id)?;
-    check_preserved(request.preserve_fds)?;
+    let preserve_fds = request.preserve_fds.max(request.listen_fds);
+    check_preserved(preserve_fds)?;
     let bundle = std::path::absolute(&request.bundle)
         .map_err(|error| Error::io("find the working directory", &error))?;
     let config = oci::bundle::read(&bundle)?;
-    let spec = oci::bundle::interpret(&config, &bundle)?;
+    let mut spec = oci::bundle::interpret(&config, &bundle)?;
+    hand_on_sockets(&mut spec, request.listen_fds);
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
     let console = connect_console(request.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd_socket = connect(request.pidfd_socket.as_deref(), "--pidfd-socket")?;
@@ -151,7 +155,7 @@ fn launch(
         state_dir: Some(store.root().join(&request.id)),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
-        preserve_fds: request.preserve_fds,
+        preserve_fds,
         ..Options::default()
     };
     let mut host = Host::read()?;
@@ -179,6 +183,18 @@ fn launch(
             Err(error)
         }
     }
+}
+
+/// Tells the program of the sockets in the words of sd_listen_fds(3), as its namespace's first
+/// process; runc does the same.
+fn hand_on_sockets(spec: &mut Spec, count: u32) {
+    let Some(mut process) = spec.process().clone().filter(|_| count > 0) else {
+        return;
+    };
+    let mut env = process.env().clone().unwrap_or_default();
+    env.extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()]);
+    process.set_env(Some(env));
+    spec.set_process(Some(process));
 }
 
 /// Launches the plan, and notes the container's process the moment it is there.
