@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use support::{TempDir, is_root, minirun, rootfs, said, skipped, without_root};
@@ -118,7 +118,7 @@ impl Running {
         let errors = fs::File::create(running.dir.file("errors")).unwrap();
         let bundle = running.dir.file("");
         let mut run = running.minirun(&["run", "--detach", "--bundle", &bundle, running.id()]);
-        let status = run.stdout(std::process::Stdio::null()).stderr(errors).status().unwrap();
+        let status = run.stdout(Stdio::null()).stderr(errors).status().unwrap();
         assert!(status.success(), "{}", fs::read_to_string(running.dir.file("errors")).unwrap());
         running
     }
@@ -199,7 +199,20 @@ fn what_the_kernel_says_counts_and_not_what_was_promised() {
 fn a_container_that_does_not_run_is_said_to() {
     let dir = TempDir::new("audit-none");
     let root = dir.file("state");
-    let output = minirun(&["--root", &root, "audit", "nobody"]).output().unwrap();
+    let audit = |id: &str| minirun(&["--root", &root, "audit", id]).output().unwrap();
+    let output = audit("nobody");
     assert_eq!(output.status.code(), Some(125), "{}", said(&output));
     assert!(support::stderr(&output).contains("container does not exist"), "{}", said(&output));
+    // Until it is started, its process is minirun's.
+    let bundle = dir.file("");
+    let mut spec = minirun(&["spec", "--no-tty", "--bundle", &bundle]);
+    assert!(spec.arg(rootfs()).arg("true").status().unwrap().success());
+    let id = dir.path().file_name().unwrap().to_str().unwrap();
+    let mut create = minirun(&["--root", &root, "create", "--bundle", &bundle, id]);
+    let created = create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    let output = audit(id);
+    let deleted = minirun(&["--root", &root, "delete", "--force", id]).status().unwrap();
+    assert!(created.success() && deleted.success());
+    assert_eq!(output.status.code(), Some(125), "{}", said(&output));
+    assert!(support::stderr(&output).contains("audit --bundle"), "{}", said(&output));
 }

@@ -1,7 +1,7 @@
 //! What the processes of a running container can and can't do.
 
 use super::lifecycle::not_running;
-use super::status::Look;
+use super::status::{Look, Status};
 use super::store::Store;
 use crate::audit::{self, Audit};
 use crate::error::Result;
@@ -17,16 +17,22 @@ pub fn audit(store: &Store, id: &str) -> Result<Audit> {
     let record = dir.record()?;
     let spec = oci::bundle::interpret(&dir.config()?, &record.bundle)?;
     let look = Look::at(&dir, &record)?;
+    let step = || format!("audit container {id}");
     let (Some(init), Some(present)) = (&record.init, &look.init) else {
-        return Err(not_running(format!("audit container {id}")));
+        return Err(not_running(step()));
     };
+    if matches!(look.status, Status::Creating | Status::Created) {
+        // Its process isn't the program yet, and lacks some of what that will have.
+        let hint = format!("audit --bundle {} judges what is meant", record.bundle.display());
+        return Err(not_running(step()).hint(hint));
+    }
     let usage = record.tree().gauges(id);
     // The program runs with less than minirun's init does.
     let program = if record.has_init() { only_child(init.pid) } else { None };
     let facts = audit::running(program.unwrap_or(init.pid), &spec, &Host::read()?);
     // Its pid may have been given to another process meanwhile.
     if present.has_ended() {
-        return Err(not_running(format!("audit container {id}")));
+        return Err(not_running(step()));
     }
     Ok(audit::judge(&audit::Facts {
         memory_limit: usage.memory_limit_bytes,
