@@ -86,7 +86,7 @@ pub enum CgroupLayout {
     V1 {
         /// In the order in which they were mounted.
         hierarchies: Vec<Hierarchy>,
-        /// Whether this process may make cgroups in all of them.
+        /// Whether this process may make cgroups in any of them.
         delegated: bool,
     },
     /// Nothing is mounted at /sys/fs/cgroup.
@@ -273,7 +273,7 @@ fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
             });
             let writable =
                 |found: &Hierarchy| eaccess(&top.join(&found.directory), AccessFlags::W_OK).is_ok();
-            let delegated = hierarchies.iter().all(writable);
+            let delegated = hierarchies.iter().any(writable);
             CgroupLayout::V1 { hierarchies, delegated }
         }
         _ => CgroupLayout::Absent,
