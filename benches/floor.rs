@@ -1,8 +1,7 @@
 //! The floor of every start: five namespaces, proc, a tmpfs, pivot_root, exec, wait.
 //!
-//! `floor ROOTFS` runs ROOTFS/bin/true so, with nothing checked, masked or cleaned up:
-//! what is left of a runtime's time above this is the runtime's own. Without arguments
-//! it is that `true` itself, the same few kilobytes for every contender.
+//! `floor ROOTFS [ARGUMENT]` runs ROOTFS/bin/true so, with nothing checked, masked or cleaned
+//! up: what is left of a runtime's time above this is the runtime's own.
 
 // The Rust runtime's start-up isn't part of the floor.
 #![no_main]
@@ -22,10 +21,11 @@ const NAMESPACES: c_int = libc::CLONE_NEWPID
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     if count < 2 {
-        return 0;
+        return 2;
     }
-    // SAFETY: the vector holds `count` C strings that live as long as the process.
-    let rootfs = unsafe { CStr::from_ptr(*arguments.add(1)) };
+    // SAFETY: the vector holds `count` C strings that live as long as the process, and ends
+    // in null.
+    let (rootfs, argument) = unsafe { (CStr::from_ptr(*arguments.add(1)), *arguments.add(2)) };
     // SAFETY: plain integers in; the child has a copy of all memory (no CLONE_VM).
     unsafe {
         let (uid, gid) = (libc::geteuid(), libc::getegid());
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
             if user != 0 {
                 map_ids(uid, gid);
             }
-            enter(rootfs);
+            enter(rootfs, argument);
         }
         let mut status = 0;
         check("waitpid", libc::waitpid(pid, &mut status, 0));
@@ -57,7 +57,7 @@ fn map_ids(uid: libc::uid_t, gid: libc::gid_t) {
     write("/proc/self/gid_map", format!("0 {gid} 1"));
 }
 
-fn enter(rootfs: &CStr) -> ! {
+fn enter(rootfs: &CStr, argument: *const c_char) -> ! {
     let mount = |source: &CStr, target: &CStr, kind: &CStr, flags| {
         let (source, kind) = (source.as_ptr(), kind.as_ptr());
         // SAFETY: C strings that outlive the call; data may be null.
@@ -66,6 +66,7 @@ fn enter(rootfs: &CStr) -> ! {
     mount(c"", c"/", c"", libc::MS_REC | libc::MS_PRIVATE);
     mount(rootfs, rootfs, c"", libc::MS_BIND | libc::MS_REC);
     let (here, program) = (c".".as_ptr(), c"/bin/true".as_ptr());
+    let argv = [program, argument, null()];
     // SAFETY: C strings that outlive the calls, and arrays that end in null.
     unsafe {
         check("chdir", libc::chdir(rootfs.as_ptr()));
@@ -73,7 +74,7 @@ fn enter(rootfs: &CStr) -> ! {
         mount(c"tmpfs", c"dev", c"tmpfs", 0);
         check("pivot_root", libc::syscall(libc::SYS_pivot_root, here, here) as c_int);
         check("umount2", libc::umount2(here, libc::MNT_DETACH));
-        check("execve", libc::execve(program, [program, null()].as_ptr(), [null()].as_ptr()));
+        check("execve", libc::execve(program, argv.as_ptr(), [null()].as_ptr()));
         libc::_exit(1)
     }
 }

@@ -1,28 +1,24 @@
-//! Who runs, with which arguments. A new contender is a row.
+//! Who runs, with which arguments.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::site::Site;
 
-/// Contenders that do about the same, and so are run in the same rounds.
-pub struct Workload {
-    pub name: &'static str,
-    /// Whether to measure starts per second as well.
-    pub throughput: bool,
-    pub contenders: &'static [Contender],
-}
-
 pub struct Contender {
     pub name: &'static str,
     pub program: Program,
-    /// Its arguments, given a name that no other container has at the time.
+    pub place: Place,
+    /// Its arguments, given a name that no other container has at the time; only those
+    /// before the verb where the work is several verbs.
     pub arguments: fn(&Site, &str) -> Vec<OsString>,
 }
 
 pub enum Program {
     Minirun,
     Floor,
+    /// What the others run, without a container.
+    Payload,
     Peer(Peer),
 }
 
@@ -31,112 +27,61 @@ pub struct Peer {
     pub program: &'static str,
     /// The Debian package that has it.
     pub package: &'static str,
-    pub needs_root: bool,
 }
 
-const BUBBLEWRAP: Program =
-    Program::Peer(Peer { program: "bwrap", package: "bubblewrap", needs_root: false });
-const CRUN: Program = Program::Peer(Peer { program: "crun", package: "crun", needs_root: true });
-const RUNC: Program = Program::Peer(Peer { program: "runc", package: "runc", needs_root: true });
+/// What else there is on the host meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Empty,
+    Mounts,
+    Containers,
+}
 
-const FLOOR: Contender =
-    Contender { name: "floor", program: Program::Floor, arguments: |site, _| vec![site.rootfs()] };
+pub const BUBBLEWRAP: Program = Program::Peer(Peer { program: "bwrap", package: "bubblewrap" });
+pub const CRUN: Program = Program::Peer(Peer { program: "crun", package: "crun" });
+pub const RUNC: Program = Program::Peer(Peer { program: "runc", package: "runc" });
 
-/// Every workload has the floor in it.
-pub const WORKLOADS: &[Workload] = &[
-    Workload {
-        name: "plain",
-        throughput: true,
-        contenders: &[
-            FLOOR,
-            Contender {
-                name: "minirun",
-                program: Program::Minirun,
-                arguments: |site, _| minirun(site, ""),
-            },
-            Contender {
-                name: "minirun --no-init",
-                program: Program::Minirun,
-                arguments: |site, _| minirun(site, "--no-init"),
-            },
-            Contender {
-                name: "bubblewrap",
-                program: BUBBLEWRAP,
-                arguments: |site, _| bubblewrap(site, &[]),
-            },
-            Contender {
-                name: "bubblewrap, minirun's mounts",
-                program: BUBBLEWRAP,
-                arguments: |site, _| bubblewrap(site, &minirun_mounts()),
-            },
-            Contender {
-                name: "crun",
-                program: CRUN,
-                arguments: |site, id| oci(site, "crun", "plain", id),
-            },
-            Contender {
-                name: "runc",
-                program: RUNC,
-                arguments: |site, id| oci(site, "runc", "plain", id),
-            },
-        ],
-    },
-    Workload {
-        name: "engine-default",
-        throughput: false,
-        contenders: &[
-            FLOOR,
-            Contender {
-                name: "crun",
-                program: CRUN,
-                arguments: |site, id| oci(site, "crun", "engine-default", id),
-            },
-            Contender {
-                name: "runc",
-                program: RUNC,
-                arguments: |site, id| oci(site, "runc", "engine-default", id),
-            },
-        ],
-    },
-];
+impl Contender {
+    pub const fn new(
+        name: &'static str,
+        program: Program,
+        arguments: fn(&Site, &str) -> Vec<OsString>,
+    ) -> Self {
+        Contender { name, program, place: Place::Empty, arguments }
+    }
 
-/// Those whose smallest memory limit is looked for; all need root for it.
-pub const LIMITED: &[Contender] = &[
-    Contender {
-        name: "minirun run ROOTFS",
-        program: Program::Minirun,
-        arguments: |site, _| minirun(site, &format!("--memory {}", site.memory())),
-    },
-    Contender {
-        name: "minirun",
-        program: Program::Minirun,
-        arguments: |site, id| oci(site, "minirun", "limited", id),
-    },
-    Contender {
-        name: "crun",
-        program: CRUN,
-        arguments: |site, id| oci(site, "crun", "limited", id),
-    },
-    Contender {
-        name: "runc",
-        program: RUNC,
-        arguments: |site, id| oci(site, "runc", "limited", id),
-    },
-];
+    pub const fn at(self, place: Place) -> Self {
+        Contender { place, ..self }
+    }
+}
 
-fn minirun(site: &Site, option: &str) -> Vec<OsString> {
+/// `run ROOTFS`, with options and what is asked of the payload.
+pub fn run_rootfs(site: &Site, options: &str, payload: &str) -> Vec<OsString> {
     // bubblewrap maps one id as well; more need the set-uid newuidmap, twice.
     let user = if site.is_root { "" } else { "--userns single" };
-    let mut arguments = words(&format!("run {user} {option}"));
-    arguments.extend([site.rootfs(), "/bin/true".into()]);
+    let mut arguments = words(&format!("run {user} {options}"));
+    arguments.push(site.rootfs());
+    arguments.extend(words(&format!("/bin/true {payload}")));
     arguments
 }
 
+/// `floor ROOTFS`, with what is asked of the payload.
+pub fn floor(site: &Site, payload: &str) -> Vec<OsString> {
+    [site.rootfs()].into_iter().chain(words(payload)).collect()
+}
+
+/// The namespaces that `minirun run` makes. Root needs none for users; --unshare-all would
+/// make one all the same.
+pub fn same_namespaces(site: &Site) -> &'static str {
+    match site.is_root {
+        true => "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup",
+        false => "--unshare-all",
+    }
+}
+
 /// The isolation of `minirun run`, with bubblewrap's own /proc and /dev and `more`.
-fn bubblewrap(site: &Site, more: &[OsString]) -> Vec<OsString> {
-    // Root needs no user namespace, and minirun makes none for it; --unshare-all would.
-    let namespaces = "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup";
-    let mut arguments = words(if site.is_root { namespaces } else { "--unshare-all" });
+pub fn bubblewrap(site: &Site, namespaces: &str, more: &[OsString]) -> Vec<OsString> {
+    let mut arguments = words(namespaces);
     arguments.extend(words("--die-with-parent --new-session --hostname bench --bind"));
     arguments.push(site.rootfs());
     arguments.extend(words("/ --proc /proc --dev /dev"));
@@ -163,7 +108,7 @@ const MASKED: &[&str] = &[
 
 /// The rest of what `minirun run` mounts, as far as bubblewrap can: it has no sysfs and
 /// no cgroup mounts of its own, and binds the host's.
-fn minirun_mounts() -> Vec<OsString> {
+pub fn minirun_mounts() -> Vec<OsString> {
     let mut arguments = words("--tmpfs /dev/shm --mqueue /dev/mqueue --ro-bind /sys /sys");
     for path in MASKED {
         match Path::new(path) {
@@ -176,12 +121,20 @@ fn minirun_mounts() -> Vec<OsString> {
     arguments
 }
 
-fn oci(site: &Site, program: &str, bundle: &str, id: &str) -> Vec<OsString> {
-    let [root, run, option] = ["--root", "run", "--bundle"].map(OsString::from);
-    vec![root, site.state(program), run, option, site.bundle(bundle), id.into()]
+/// An OCI runtime's `run` of a bundle.
+pub fn run_bundle(site: &Site, program: &str, bundle: &str, id: &str) -> Vec<OsString> {
+    let mut arguments = state(site, program);
+    arguments.extend(words("run --bundle"));
+    arguments.extend([site.bundle(bundle), id.into()]);
+    arguments
 }
 
-fn words(text: &str) -> Vec<OsString> {
+/// What an OCI runtime is told before the verb.
+pub fn state(site: &Site, program: &str) -> Vec<OsString> {
+    vec!["--root".into(), site.state(program)]
+}
+
+pub fn words(text: &str) -> Vec<OsString> {
     text.split_whitespace().map(OsString::from).collect()
 }
 
@@ -191,18 +144,15 @@ impl Program {
         match self {
             Program::Minirun => Some(site.minirun.clone()),
             Program::Floor => Some(site.floor.clone()),
+            Program::Payload => Some(site.payload.clone()),
             Program::Peer(peer) => find(peer.program),
         }
     }
 
     /// Why it can't be run, if it can't.
-    pub fn absence(&self, site: &Site) -> Option<String> {
+    pub fn absence(&self) -> Option<String> {
         match self {
-            Program::Peer(peer) if peer.needs_root && !site.is_root => {
-                Some("it needs root".to_owned())
-            }
-            Program::Peer(peer) if find(peer.program).is_none() => {
-                let Peer { program, package, .. } = peer;
+            Program::Peer(Peer { program, package }) if find(program).is_none() => {
                 Some(format!("there is no {program}; install the package {package}"))
             }
             _ => None,

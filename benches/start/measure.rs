@@ -1,7 +1,6 @@
 //! Running contenders against the clock.
 
-use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -12,6 +11,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::Result;
 use crate::contenders::Contender;
 use crate::site::Site;
+use crate::work::{Outcome, start};
 
 /// How many containers start at once.
 pub const LANES: usize = 8;
@@ -22,7 +22,7 @@ const PATIENCE: u32 = 60;
 /// What was measured of one contender.
 pub struct Series {
     pub contender: &'static Contender,
-    /// Milliseconds, or starts per second; one a round.
+    /// One a round.
     pub values: Vec<f64>,
     /// Why it was given up.
     pub failure: Option<String>,
@@ -59,7 +59,7 @@ pub fn handle_signals() -> Result<()> {
 }
 
 /// Kills what runs after [`PATIENCE`], counted from now.
-fn wind_up() {
+pub fn wind_up() {
     // SAFETY: takes any integer.
     unsafe { libc::alarm(PATIENCE) };
 }
@@ -68,20 +68,20 @@ fn go_on() -> Result<()> {
     if INTERRUPTED.load(Relaxed) { Err("interrupted".into()) } else { Ok(()) }
 }
 
-/// Runs every contender once a round.
+/// Measures every contender once a round.
 ///
 /// # Errors
 /// When the user interrupts.
 pub fn rounds(
-    site: &Site,
     field: &[&'static Contender],
     rounds: usize,
     gap: Duration,
+    measure: impl Fn(&Contender) -> Outcome<f64>,
 ) -> Result<Vec<Series>> {
     each_round(field, rounds, |contender| {
         thread::sleep(gap);
         wind_up();
-        run(site, contender, 0).map(|time| time.as_secs_f64() * 1e3)
+        measure(contender)
     })
 }
 
@@ -101,7 +101,7 @@ pub fn throughput(
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         let work = |lane| {
             while next.fetch_add(1, Relaxed) < starts && !INTERRUPTED.load(Relaxed) {
-                if let Err(error) = run(site, contender, lane) {
+                if let Err(error) = start(site, contender, lane) {
                     next.store(starts, Relaxed);
                     failure.lock().unwrap_or_else(|broken| broken.into_inner()).replace(error);
                 }
@@ -127,7 +127,7 @@ pub fn throughput(
 fn each_round(
     field: &[&'static Contender],
     rounds: usize,
-    measure: impl Fn(&Contender) -> std::result::Result<f64, String>,
+    measure: impl Fn(&Contender) -> Outcome<f64>,
 ) -> Result<Vec<Series>> {
     let new = |&contender| Series { contender, values: Vec::new(), failure: None };
     let mut all: Vec<Series> = field.iter().map(new).collect();
@@ -165,10 +165,10 @@ fn order(round: usize, count: usize) -> Vec<usize> {
 ///
 /// # Errors
 /// When the user interrupts.
-pub fn works(site: &Site, contender: &Contender) -> Result<std::result::Result<(), String>> {
+pub fn works(site: &Site, contender: &Contender) -> Result<Outcome<()>> {
     for _ in 0..3 {
         wind_up();
-        let outcome = run(site, contender, 0);
+        let outcome = start(site, contender, 0).map(drop);
         go_on()?;
         if let Err(failure) = outcome {
             site.delete_containers();
@@ -178,31 +178,10 @@ pub fn works(site: &Site, contender: &Contender) -> Result<std::result::Result<(
     Ok(Ok(()))
 }
 
-/// Runs a contender once: the time from before fork to after wait, or what went wrong.
-fn run(site: &Site, contender: &Contender, lane: usize) -> std::result::Result<Duration, String> {
-    let said = |error: std::io::Error| error.to_string();
-    let path = contender.program.path(site).ok_or("it is gone")?;
-    let complaints = site.complaints(lane);
-    let mut command = Command::new(path);
-    command
-        .args((contender.arguments)(site, &format!("bench-{}-{lane}", std::process::id())))
-        // Cargo's LD_LIBRARY_PATH alone would cost a dynamic program several open(2).
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&complaints).map_err(said)?);
-
-    let start = Instant::now();
-    let mut child = command.spawn().map_err(said)?;
+/// Waits for a child, which is killed should it hang.
+pub fn finish(child: &mut Child, lane: usize) -> std::io::Result<ExitStatus> {
     RUNNING[lane].store(child.id() as i32, Relaxed);
-    let status = child.wait().map_err(said)?;
-    let time = start.elapsed();
-
+    let status = child.wait();
     RUNNING[lane].store(0, Relaxed);
-    if status.success() {
-        return Ok(time);
-    }
-    let complaints = fs::read(&complaints).unwrap_or_default();
-    Err(format!("{status}: {}", String::from_utf8_lossy(&complaints).trim()))
+    status
 }

@@ -4,6 +4,7 @@ use crate::contenders::Contender;
 use crate::measure::works;
 use crate::report::Report;
 use crate::site::Site;
+use crate::work::Outcome;
 use crate::{Result, present};
 
 /// The kernel counts whole pages.
@@ -17,7 +18,7 @@ const MOST: u64 = 64 << 20;
 /// When the user interrupts, or a bundle can't be written.
 pub fn compare(contenders: &'static [Contender], site: &Site, report: &mut Report) -> Result<()> {
     let mut found = Vec::new();
-    for contender in present(contenders, site, report) {
+    for contender in present(contenders, report) {
         eprintln!("smallest memory limit of {}", contender.name);
         match smallest(site, contender)? {
             Ok(bytes) => found.push((contender.name, bytes)),
@@ -28,7 +29,7 @@ pub fn compare(contenders: &'static [Contender], site: &Site, report: &mut Repor
     Ok(())
 }
 
-fn smallest(site: &Site, contender: &Contender) -> Result<std::result::Result<u64, String>> {
+fn smallest(site: &Site, contender: &Contender) -> Result<Outcome<u64>> {
     let attempt = |bytes: u64| {
         site.limit_memory(bytes)?;
         works(site, contender)

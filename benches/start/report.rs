@@ -5,20 +5,29 @@ use std::fs;
 use std::path::Path;
 
 use crate::Result;
+use crate::chart::{self, Group};
 use crate::contenders::Contender;
 use crate::measure::{LANES, Series};
 use crate::site::Site;
+use crate::workloads::Goal;
 
 /// What is told in the end; notes are told at once as well.
+#[derive(Default)]
 pub struct Report {
     facts: Vec<String>,
+    /// Rows of the table of goals.
+    goals: Vec<[String; 4]>,
+    groups: Vec<Group>,
     tables: String,
-    ours_failed: bool,
+    failed: bool,
 }
+
+/// Contenders that the chart has.
+const DRAWN: &[&str] = &["floor", "minirun", "bubblewrap", "crun", "runc"];
 
 impl Report {
     pub fn new(site: &Site) -> Self {
-        let mut report = Report { facts: Vec::new(), tables: String::new(), ours_failed: false };
+        let mut report = Report::default();
         for fact in &site.facts {
             report.note(fact.clone());
         }
@@ -34,18 +43,25 @@ impl Report {
 
     /// A contender failed and is out.
     pub fn broken(&mut self, contender: &Contender, failure: &str) {
-        self.ours_failed |= contender.program.is_ours();
+        self.failed |= contender.program.is_ours();
         self.note(format!("**{} failed**: {failure}", contender.name));
     }
 
-    pub fn ours_failed(&self) -> bool {
-        self.ours_failed
+    /// Something is wrong with what is ours.
+    pub fn fail(&mut self, failure: String) {
+        self.failed = true;
+        self.note(format!("**failed**: {failure}"));
     }
 
-    /// A table of start-up times.
-    pub fn times(&mut self, title: &str, all: &[Series]) {
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// A table of what was measured.
+    pub fn values(&mut self, title: &str, unit: &str, all: &[Series]) {
         let (floor, minirun) = (values_of(all, "floor"), values_of(all, "minirun"));
-        self.table(title, &["", "median ms", "quartiles", "÷ floor", "minirun ÷ it", "quartiles"]);
+        let median = format!("median {unit}");
+        self.table(title, &["", &median, "quartiles", "÷ floor", "minirun ÷ it", "quartiles"]);
         for series in all {
             let times = Spread::of(series.values.clone());
             let over_floor = floor.map(|floor| Spread::of_ratios(&series.values, floor));
@@ -60,6 +76,83 @@ impl Report {
                 minirun.as_ref().map_or_else(String::new, |ratio| format!("{:.2}", ratio.median)),
                 minirun.map_or_else(String::new, |ratio| ratio.quartiles()),
             ]);
+        }
+    }
+
+    /// Bars of those that everybody knows.
+    pub fn draw(&mut self, title: &str, all: &[Series]) {
+        let drawn = all.iter().filter(|series| DRAWN.contains(&series.contender.name));
+        let bars = drawn.map(|series| (series.contender.name, Spread::of(series.values.clone())));
+        self.groups.push(Group { title: title.to_owned(), bars: bars.collect() });
+    }
+
+    /// Which goals are met, as far as they are about these values.
+    pub fn goals(&mut self, title: &str, unit: &str, all: &[Series], goals: &[Goal]) {
+        let of = |name| values_of(all, name).ok_or(name);
+        let median = |name| of(name).map(|values| Spread::of(values.to_vec()).median);
+        for goal in goals {
+            let (what, measured, most, unit) = match *goal {
+                Goal::Ratio(one, other, most) => {
+                    let pair = of(one).and_then(|one| Ok((one, of(other)?)));
+                    let ratio = pair.map(|(one, other)| Spread::of_ratios(one, other).median);
+                    (format!("{one} ÷ {other}"), ratio, most, "")
+                }
+                Goal::Difference(one, other, most) => {
+                    let pair = median(one).and_then(|one| Ok((one, median(other)?)));
+                    let less = pair.map(|(one, other)| one - other);
+                    (format!("{one} less {other}"), less, most, unit)
+                }
+                Goal::Value(one, most) => (one.to_owned(), median(one), most, unit),
+                Goal::Throughput(..) => continue,
+            };
+            self.goal(title, &what, measured, most, false, unit);
+        }
+    }
+
+    /// Which goals of starts per second are met.
+    pub fn throughput_goals(&mut self, title: &str, all: &[Series], goals: &[Goal]) {
+        for goal in goals {
+            let &Goal::Throughput(one, other, least) = goal else { continue };
+            let of = |name| values_of(all, name).ok_or(name);
+            let pair = of(one).and_then(|one| Ok((one, of(other)?)));
+            let ratio = pair.map(|(one, other)| Spread::of_ratios(one, other).median);
+            self.goal(title, &format!("{one} ÷ {other}"), ratio, least, true, "");
+        }
+    }
+
+    /// Whether a value, or a word for why there is none, is within its bound.
+    pub fn goal(
+        &mut self,
+        title: &str,
+        what: &str,
+        measured: std::result::Result<f64, &str>,
+        bound: f64,
+        is_least: bool,
+        unit: &str,
+    ) {
+        let words = if is_least { "at least" } else { "at most" };
+        let (measured, verdict) = match measured {
+            Ok(value) => {
+                let rounded = (value * 100.0).round() / 100.0;
+                let met = if is_least { rounded >= bound } else { rounded <= bound };
+                (format!("{value:.2}"), if met { "met" } else { "**not met**" })
+            }
+            Err(name) => (format!("{name} wasn't measured"), ""),
+        };
+        self.goals.push([
+            format!("{title}: {what}"),
+            measured,
+            format!("{words} {bound} {unit}").trim_end().to_owned(),
+            verdict.to_owned(),
+        ]);
+    }
+
+    /// A table of what was counted, and the limits.
+    pub fn counts(&mut self, rows: &[(&str, &str, u64, u64)]) {
+        self.table("Counted", &["", "", "counted", "limit"]);
+        for (case, what, counted, limit) in rows {
+            let (counted, limit) = (counted.to_string(), limit.to_string());
+            self.row(&[case, what, counted.as_str(), limit.as_str()]);
         }
     }
 
@@ -112,12 +205,19 @@ impl Report {
         self.tables.push_str("|\n");
     }
 
-    /// To standard output and to a file.
+    /// To standard output, and to files in a directory.
     ///
     /// # Errors
-    /// When the file can't be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let mut text = "# Starting /bin/true in a container\n\n\
+    /// When a file can't be written.
+    pub fn write(mut self, dir: &Path) -> Result<()> {
+        let tables = std::mem::take(&mut self.tables);
+        if !self.goals.is_empty() {
+            self.table("Goals", &["", "measured", "goal", ""]);
+        }
+        for goal in std::mem::take(&mut self.goals) {
+            self.row(&goal);
+        }
+        let mut text = "# Containers that run /bin/true\n\n\
             Ratios are medians of the ratios within each round. Below 1, minirun takes less \
             time; above 1, it starts more containers per second.\n\n"
             .to_owned();
@@ -125,11 +225,18 @@ impl Report {
             let _ = writeln!(text, "- {}", fact.replace('\n', "\n  "));
         }
         text.push_str(&self.tables);
+        text.push_str(&tables);
         print!("{text}");
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
+        fs::create_dir_all(dir)?;
+        let write = |name: &str, text: String| {
+            let path = dir.join(name);
+            fs::write(&path, text).map_err(|error| format!("write {}: {error}", path.display()))
+        };
+        write("start.md", text)?;
+        if !self.groups.is_empty() {
+            write("start.svg", chart::draw(&self.groups))?;
         }
-        fs::write(path, text).map_err(|error| format!("write {}: {error}", path.display()).into())
+        Ok(())
     }
 }
 
@@ -138,10 +245,10 @@ fn values_of<'a>(all: &'a [Series], name: &str) -> Option<&'a [f64]> {
 }
 
 /// Where the middle half of some values lies.
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
 }
 
 impl Spread {

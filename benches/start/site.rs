@@ -14,11 +14,20 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::Result;
-use crate::contenders::{Program, WORKLOADS, find};
+use crate::contenders::{Program, find};
+use crate::workloads::WORKLOADS;
 
-/// Directories of bundles, and whose config.json each begins with.
-const BUNDLES: [(&str, &str); 3] =
-    [("plain", "plain"), ("engine-default", "engine-default"), ("limited", "plain")];
+/// Directories of bundles, whose config.json each begins with, and what is asked of the
+/// payload there.
+const BUNDLES: [(&str, &str, &str); 7] = [
+    ("plain", "plain", ""),
+    ("engine-default", "engine-default", ""),
+    ("limited", "plain", ""),
+    ("pausing", "plain", "pause"),
+    ("ending", "plain", "now"),
+    ("getppid", "engine-default", "getppid"),
+    ("openat", "engine-default", "openat"),
+];
 
 /// The parent of the cgroup that engine-default/config.json names.
 const CGROUP: &str = "minirun-bench";
@@ -28,6 +37,7 @@ pub struct Site {
     pub is_root: bool,
     pub minirun: PathBuf,
     pub floor: PathBuf,
+    pub payload: PathBuf,
     /// What a reader of the figures should know.
     pub facts: Vec<String>,
     dir: PathBuf,
@@ -44,13 +54,14 @@ impl Site {
     /// When the build fails, or the temporary directory can't be made.
     pub fn prepare() -> Result<Self> {
         let dir = env::temp_dir().join(format!("minirun-bench-{}", std::process::id()));
-        let (minirun, floor, build) = binaries()?;
+        let (minirun, examples, build) = binaries()?;
+        let [floor, payload] = ["floor", "payload"].map(|name| examples.join(name));
         fs::create_dir(&dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
         let is_root = nix::unistd::geteuid().is_root();
-        let facts = vec![machine(), build];
+        let facts = [Some(machine()), Some(build), load()].into_iter().flatten().collect();
         let hierarchies = Vec::new();
         let memory = AtomicU64::new(0);
-        let mut site = Site { is_root, minirun, floor, facts, dir, hierarchies, memory };
+        let mut site = Site { is_root, minirun, floor, payload, facts, dir, hierarchies, memory };
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
@@ -67,6 +78,21 @@ impl Site {
         self.dir.join(name).into()
     }
 
+    /// Where the containers of a lane have their pid written.
+    pub fn pid_file(&self, lane: usize) -> PathBuf {
+        self.dir.join(format!("pid-{lane}"))
+    }
+
+    /// Where system calls are written down.
+    pub fn trace(&self) -> PathBuf {
+        self.dir.join("strace")
+    }
+
+    /// Where mounts may be made.
+    pub fn mounts(&self) -> PathBuf {
+        self.dir.join("mounts")
+    }
+
     /// Where an OCI runtime keeps its state.
     pub fn state(&self, program: &str) -> OsString {
         self.dir.join(format!("{program}-state")).into()
@@ -75,6 +101,11 @@ impl Site {
     /// Where the standard error of a run goes.
     pub fn complaints(&self, lane: usize) -> PathBuf {
         self.dir.join(format!("stderr-{lane}"))
+    }
+
+    pub fn complaint(&self, lane: usize) -> String {
+        let text = fs::read(self.complaints(lane)).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().to_owned()
     }
 
     /// The limit that the bundle `limited` has.
@@ -96,13 +127,17 @@ impl Site {
 
     fn copy_bundles(&self) -> Result<()> {
         let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/bundles");
-        for (name, model) in BUNDLES {
+        for (name, model, asked) in BUNDLES {
             let to = self.dir.join(name);
             for dir in ["bin", "dev", "proc", "sys"] {
                 fs::create_dir_all(to.join("rootfs").join(dir))?;
             }
-            copy(&bundles.join(model).join("config.json"), &to.join("config.json"))?;
-            copy(&self.floor, &to.join("rootfs/bin/true"))?;
+            let config = fs::read(bundles.join(model).join("config.json"))?;
+            let mut config: serde_json::Value = serde_json::from_slice(&config)?;
+            let arguments = [Some("/bin/true"), Some(asked).filter(|word| !word.is_empty())];
+            config["process"]["args"] = arguments.into_iter().flatten().collect();
+            fs::write(to.join("config.json"), config.to_string())?;
+            copy(&self.payload, &to.join("rootfs/bin/true"))?;
         }
         Ok(())
     }
@@ -153,7 +188,8 @@ impl Site {
         let mut seen = Vec::new();
         for contender in WORKLOADS.iter().flat_map(|workload| workload.contenders) {
             let program = &contender.program;
-            let is_here = !matches!(program, Program::Floor) && program.absence(self).is_none();
+            let has_version = matches!(program, Program::Minirun | Program::Peer(_));
+            let is_here = has_version && program.absence().is_none();
             let path = program.path(self).filter(|path| is_here && !seen.contains(path));
             let Some(path) = path else { continue };
             let output = Command::new(&path).arg("--version").output();
@@ -212,12 +248,32 @@ fn machine() -> String {
     format!("Linux {kernel}, {ARCH}, {processors} processors, {mounts} mounts, uid {user}")
 }
 
+/// What to say when other programs keep the machine busy.
+fn load() -> Option<String> {
+    // Clock ticks, those of which are idle, of all processors since the machine started.
+    let ticks = || {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let numbers = text.lines().next()?.split_whitespace().skip(1).map(str::parse::<f64>);
+        let numbers: Vec<_> = numbers.collect::<std::result::Result<_, _>>().ok()?;
+        Some((numbers.iter().take(8).sum::<f64>(), numbers.iter().skip(3).take(2).sum::<f64>()))
+    };
+    let (all, idle) = ticks()?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let (all_later, idle_later) = ticks()?;
+    let busy = 1.0 - (idle_later - idle) / (all_later - all).max(1.0);
+    (busy > 0.1).then(|| {
+        let percent = busy * 100.0;
+        format!("**The machine is busy**: {percent:.0} % of it before anything was run")
+    })
+}
+
 /// Cargo's target directory: it gives benches a folder in it.
 pub fn target_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("")
 }
 
-/// Builds minirun and the floor statically; gives their paths and says how.
+/// Builds minirun and the examples statically; gives the one's path and the others' directory
+/// and says how.
 fn binaries() -> Result<(PathBuf, PathBuf, String)> {
     let musl = format!("{ARCH}-unknown-linux-musl");
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
@@ -232,7 +288,8 @@ fn binaries() -> Result<(PathBuf, PathBuf, String)> {
     let chosen = env::var_os("MINIRUN").map(fs::canonicalize).transpose();
     let chosen = chosen.map_err(|error| format!("find MINIRUN: {error}"))?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--example", "floor", "--target", &target]);
+    cargo.args(["build", "--release", "--example", "floor", "--example", "payload"]);
+    cargo.args(["--target", &target]);
     cargo.arg("--target-dir").arg(&dir);
     cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
     if !has_musl {
@@ -255,5 +312,5 @@ fn binaries() -> Result<(PathBuf, PathBuf, String)> {
     if !has_musl {
         build.push_str(" (the musl target isn't installed; it starts faster)");
     }
-    Ok((minirun, built.join("examples/floor"), build))
+    Ok((minirun, built.join("examples"), build))
 }
