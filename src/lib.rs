@@ -44,6 +44,9 @@ mod attach;
 mod audit;
 pub mod background;
 mod cgroup;
+#[cfg(test)]
+#[path = "../tests/support/chance.rs"]
+mod chance;
 mod command;
 pub mod container;
 mod error;

@@ -1,5 +1,8 @@
 //! minirun: parse, carry out, exit.
 
+#[cfg(test)]
+#[path = "../tests/support/chance.rs"]
+mod chance;
 mod cli;
 
 use std::process::ExitCode;

@@ -182,4 +182,41 @@ mod tests {
             assert_eq!(read(words).expect_err(words).place(), Some(place));
         }
     }
+
+    #[test]
+    fn any_words_are_options_a_verb_or_a_mistake_that_is_named() {
+        let pieces = [
+            "--root",
+            "-root",
+            "--log",
+            "--log-format",
+            "text",
+            "json",
+            "--debug",
+            "--criu",
+            "run",
+            "--systemd-cgroup",
+            "--rootless",
+            "auto",
+            "true",
+            "--",
+            "=",
+            "--help",
+            "-v",
+        ];
+        crate::chance::fuzz(20_000, |_, chance| {
+            let words: Vec<OsString> =
+                (0..chance.below(6)).map(|_| chance.text(&pieces).into()).collect();
+            match Global::read(words.clone()) {
+                Ok((_, Asked::Verb(verb, args))) => {
+                    assert!(words.ends_with(&args) && words.contains(&verb), "{words:?}");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let place = error.place().unwrap_or_default();
+                    assert!(words.iter().any(|word| word == place), "{words:?}: {error}");
+                }
+            }
+        });
+    }
 }

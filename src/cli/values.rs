@@ -300,4 +300,71 @@ mod tests {
         assert_eq!(user_and_group("5:6"), Ok((5, Some(6))));
         assert!(user_and_group("1x").is_err() && user_and_group("abc").is_err());
     }
+
+    #[test]
+    fn any_text_is_a_value_within_its_bounds_or_is_refused() {
+        let pieces = [
+            "ms",
+            "s",
+            "m",
+            "h",
+            "d",
+            "k",
+            "KiB",
+            "t",
+            "1.5",
+            "42",
+            "unlimited",
+            "nofile=",
+            "core=",
+            "SIG",
+            "KILL",
+            "RTMIN",
+            "RTMAX",
+            "rt",
+            "CAP_",
+            "all",
+            "sys_admin",
+            "/mnt",
+            "ro",
+            "rw",
+            "size=1m",
+            "seccomp",
+            "unconfined",
+            "no-new-privileges",
+            "true",
+            "false",
+        ];
+        let mut understood = [0; 11];
+        let count = crate::chance::fuzz(20_000, |_, chance| {
+            let text = chance.text(&pieces);
+            let outcomes = [
+                user_and_group(&text).map(|(uid, gid)| {
+                    assert!(uid != u32::MAX && gid != Some(u32::MAX));
+                    assert_eq!(user(&text), Ok((uid, gid.unwrap_or(0))));
+                }),
+                duration(&text).map(drop),
+                interval(&text).map(|time| assert!(!time.is_zero() && time.as_secs() <= 86400)),
+                bytes(&text).map(|bytes| assert!(bytes < i64::MAX as u64, "{text:?}")),
+                signal(&text).map(|number| assert!((0..=64).contains(&number), "{text:?}")),
+                cpus(&text).map(|number| assert!(number >= 0.0, "{text:?}")),
+                capability(&text)
+                    .map(|one| assert_eq!(one_capability(&text).ok(), one, "{text:?}")),
+                ulimit(&text).map(|(_, soft, hard)| assert!(soft <= hard, "{text:?}")),
+                bind(&text).map(|bind| {
+                    let typed = format!("{}:{}", bind.source, bind.target);
+                    let rest = text.strip_prefix(&typed).unwrap();
+                    assert!(["", ":ro", ":rw"].contains(&rest), "{text:?}");
+                }),
+                tmpfs(&text).map(|(target, _)| assert!(target.starts_with('/'))),
+                security_option(&text).map(drop),
+            ];
+            for (outcome, count) in outcomes.iter().zip(&mut understood) {
+                *count += u32::from(outcome.is_ok());
+            }
+        });
+        if count.is_some_and(|count| count >= 20_000) {
+            assert!(understood.iter().all(|count| *count > 0), "{understood:?}");
+        }
+    }
 }

@@ -84,3 +84,42 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_state_is_a_record_or_refused() {
+        let mut example = Record::example("fuzz");
+        example.init = Some(InitProcess { pid: 7, start_time: 9 });
+        example.cgroup = vec![Dir { controllers: "memory".to_owned(), path: "/c".into() }];
+        let example = example.to_json();
+        let pieces = ["null", "true", "\"", "[", "]", "{", "}", "\"id\":", "-1", "1e999"];
+        let mut records = 0;
+        let count = crate::chance::fuzz(20_000, |_, chance| {
+            let mut text = example.clone().into_bytes();
+            for _ in 0..=chance.below(2) {
+                let from = chance.below(text.len());
+                let to = (from + chance.below(3)).min(text.len());
+                match chance.below(3) {
+                    0 => drop(text.splice(from..to, chance.text(&pieces).into_bytes())),
+                    1 => text.truncate(from),
+                    _ => text[from] ^= 1 << chance.below(8),
+                }
+                text.push(b' ');
+            }
+            if let Ok(record) = Record::parse(&text) {
+                let again = Record::parse(record.to_json().as_bytes());
+                assert_eq!(again.expect("JSON"), record);
+                records += 1;
+            }
+            // The note of the first process, and what the kernel says of it.
+            let text = String::from_utf8_lossy(&text);
+            if let Ok(init) = text.parse::<InitProcess>() {
+                assert_eq!(init.to_string().parse(), Ok(init));
+            }
+        });
+        assert!(count.is_none_or(|count| records > count / 100), "only {records} records");
+    }
+}

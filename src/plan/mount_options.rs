@@ -289,4 +289,31 @@ mod tests {
         let days = parse("nodiratime").settings.attributes;
         assert_eq!(days, Attributes { set: libc::MOUNT_ATTR_NODIRATIME, clear: 0 });
     }
+
+    #[test]
+    fn any_option_is_a_word_of_the_table_or_the_filesystems() {
+        let words = names();
+        crate::chance::fuzz(20_000, |_, chance| {
+            let count = chance.below(6);
+            let option = |_| match chance.below(3) {
+                0 => chance.text(&["mode=755", "size", "r", "no", "atime", "ro", "context="]),
+                _ => chance.one(&words).clone(),
+            };
+            let options: Vec<String> = (0..=count).map(option).collect();
+            let parsed = MountOptions::parse(options.iter().map(String::as_str));
+            let is_foreign = |option: &&String| !option.is_empty() && !words.contains(option);
+            let foreign: Vec<&str> =
+                options.iter().filter(is_foreign).map(|o| o.as_str()).collect();
+            assert_eq!(parsed.data, foreign.join(","), "{options:?}");
+            for Attributes { set, clear } in [parsed.settings.attributes, parsed.settings.recursive]
+            {
+                let both = set & clear & !libc::MOUNT_ATTR__ATIME;
+                assert_eq!(both, 0, "{options:?} sets and clears {both:#x}");
+            }
+            // What was read is written in words that are read as the same.
+            let written = flag_words(parsed.flags);
+            let again = MountOptions::parse(written.iter().copied());
+            assert_eq!(again.flags, parsed.flags, "{options:?}");
+        });
+    }
 }

@@ -9,6 +9,7 @@ use super::{Filter, Listener, Refusal, compile};
 
 mod default;
 mod differential;
+mod fuzz;
 mod headers;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
