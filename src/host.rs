@@ -205,7 +205,7 @@ fn maps(id_map: &str, id: u64) -> bool {
     id_map.lines().any(|line| {
         let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
         match (numbers.next().flatten(), numbers.nth(1).flatten()) {
-            (Some(first), Some(count)) => (first..first + count).contains(&id),
+            (Some(first), Some(count)) => id.checked_sub(first).is_some_and(|nth| nth < count),
             _ => false,
         }
     })
@@ -342,5 +342,20 @@ mod tests {
         let found = parse_cgroups("2:cpu,cpuacct:/a\n1:name=systemd:/b:c\n0::/\n");
         let names: Vec<_> = found.iter().map(|h| (h.directory.as_str(), h.own.as_str())).collect();
         assert_eq!(names, [("unified", "/"), ("systemd", "/b:c"), ("cpu,cpuacct", "/a")]);
+    }
+
+    #[test]
+    fn any_text_of_ids_or_cgroups_is_read_or_passed_over() {
+        let pieces =
+            ["ann", "1001", ":", "65536", "0 0 1", "memory", "name=systemd", "0::/", "6.1"];
+        crate::chance::fuzz(20_000, |_, chance| {
+            let text = chance.text(&pieces);
+            let range = parse_subordinate(&text, Some("ann"), 1001);
+            assert!(range.is_none_or(|(_, count)| count > 0), "{text:?}");
+            maps(&text, chance.next());
+            owns_every_id(&text);
+            parse_release(&text);
+            assert!(parse_cgroups(&text).len() <= text.lines().count(), "{text:?}");
+        });
     }
 }
