@@ -1,6 +1,7 @@
 //! What a cgroup counted, and what is done to all processes in it: freezing, killing,
 //! removing. Making and limiting it are steps of a plan.
 
+mod deep;
 mod gauges;
 mod limits;
 mod oom;

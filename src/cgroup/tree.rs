@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::deep;
 use crate::error::{Error, Result};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
@@ -63,7 +64,7 @@ impl<'a> Tree<'a> {
         let mut pids = BTreeSet::new();
         for dir in self.dirs {
             for dir in with_children(&dir.path) {
-                let read = |file: &str| fs::read_to_string(dir.join(file));
+                let read = |file: &str| deep::read(&dir.join(file));
                 let list = match read("cgroup.procs") {
                     // A threaded cgroup names its processes only at the top of its domain.
                     Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
@@ -278,7 +279,7 @@ impl<'a> Tree<'a> {
                 let failed = |error: &io::Error| {
                     Error::io(format!("remove the cgroup {}", child.display()), error)
                 };
-                match fs::remove_dir(&child) {
+                match deep::remove(&child) {
                     Ok(()) => {}
                     Err(error) if is_gone(&error) => {}
                     Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
@@ -340,9 +341,8 @@ fn with_children(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     let mut next = 0;
     while let Some(dir) = found.get(next) {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        let dirs: Vec<PathBuf> = dirs.map(|entry| entry.path()).collect();
+        let names = deep::directories(dir).unwrap_or_default();
+        let dirs: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).collect();
         found.extend(dirs);
         next += 1;
     }

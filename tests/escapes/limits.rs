@@ -112,3 +112,42 @@ fn the_hosts_cgroups_are_read_only_inside() {
         said(&output)
     );
 }
+
+/// A container that may make cgroups makes them so deep that no path leads there.
+#[test]
+fn cgroups_are_removed_however_deep_they_are() {
+    let Some(mut bundle) = Bundle::new("deep") else { return };
+    let Some(top) = hierarchy() else {
+        skipped(Some("no cgroup can be made here"));
+        return;
+    };
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "cgroup" }));
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id()));
+    bundle.mount("/sys", "sysfs", "sysfs", &[]);
+    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+    let (inside, name) =
+        (format!("/{}", top.strip_prefix("/").unwrap().display()), "x".repeat(200));
+    let script =
+        format!("cd {inside}; while mkdir {name} && cd {name}; do true; done; exec sleep 98765");
+    let running = bundle.start(&script);
+    let mut path = top.join(bundle.id());
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let too_long = loop {
+        match fs::read_dir(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => break error,
+            Ok(_) => path.push(&name),
+            Err(_) => assert!(std::time::Instant::now() < patience, "{}", path.display()),
+        }
+    };
+    assert_eq!(too_long.raw_os_error(), Some(libc::ENAMETOOLONG), "the attack");
+    // The script is done when it sleeps.
+    while !String::from_utf8_lossy(&running.exec(&[], &["cat", "/proc/1/cmdline"]).stdout)
+        .starts_with("sleep")
+    {
+        assert!(std::time::Instant::now() < patience);
+    }
+
+    let output = bundle.verb("delete", &["--force", bundle.id()]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!top.join(bundle.id()).exists());
+}

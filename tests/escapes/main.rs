@@ -29,6 +29,7 @@
 //! | CVE-2026-88265 | crun | `places::a_fake_null_device…` |
 //! | GHSA-3q8j | youki | `races::masks…` |
 //! | the caller's securebits | all | `process::giving_root_up…` |
+//! | cgroups too deep to be removed | minirun | `limits::cgroups_are_removed…` |
 //! | permissions given to a swapped mount | minirun | `races::permissions…` |
 //! | the root on a shared mount | all | `places::mounts_do_not_travel…` |
 //! | a container without mount namespace, entered | minirun | `descriptors::exec_stays…` |
