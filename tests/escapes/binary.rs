@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, copy_program};
 use crate::support::{binary, said, skipped};
 
 /// Waits for a process among `PROCESSES` that executes something else than this script's shell
@@ -39,7 +39,7 @@ const ATTACK: &str = "\
 /// A copy of minirun, so that the one under test stays whole.
 fn copy(bundle: &Bundle) -> PathBuf {
     let copy = bundle.path("minirun");
-    fs::copy(binary(), &copy).unwrap();
+    copy_program(&binary(), &copy);
     copy
 }
 
@@ -77,7 +77,7 @@ fn assert_undefended_falls(bundle: &Bundle, copy: &Path, user: Option<u32>) {
     victim.wait().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("written") && !is_whole(copy), "the attack: {}", said(&output));
-    fs::copy(binary(), copy).unwrap();
+    copy_program(&binary(), copy);
 }
 
 /// What the attack in a container comes to; `victim` is given time to be caught.

@@ -29,7 +29,7 @@ impl Bundle {
         for made in ["bin", "proc", "dev", "sys", "tmp", "../outside"] {
             fs::create_dir_all(root.join(made)).unwrap();
         }
-        fs::copy(rootfs().join("bin/busybox"), root.join("bin/busybox")).unwrap();
+        copy_program(&rootfs().join("bin/busybox"), &root.join("bin/busybox"));
         for applet in "sh cat ls echo head id kill mkdir mkfifo mount mv readlink sleep stat touch \
                        wc grep cut tty true"
             .split_whitespace()
@@ -170,6 +170,13 @@ impl Bundle {
         self.write(args);
         run(self).ok()
     }
+}
+
+/// Copies a program by another process: what this one opens for writing, children of other
+/// tests' threads would have open for a moment too, and nobody could execute it.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("--remove-destination").arg(from).arg(to).status();
+    assert!(status.unwrap().success());
 }
 
 /// A container that runs, deleted at the end.
