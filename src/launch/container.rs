@@ -110,6 +110,9 @@ impl<'a> Container<'a> {
 
     fn record(&mut self, index: usize, step: &Step) -> Result<()> {
         self.journal.begin(index);
+        if matches!(&step.op, Op::Seccomp { filter, .. } if !filter.permits_clock) {
+            self.journal.stop_clock();
+        }
         match self.carry_out(index, &step.op) {
             Err(errno) if step.tolerates.contains(&errno) => self.journal.tolerate(index, errno),
             outcome => outcome?,

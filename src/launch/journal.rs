@@ -6,6 +6,7 @@
 //! target never sees it: execve unmaps it. What is read from it is still checked,
 //! since init keeps it mapped while the target runs.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Journal {
     shared: SharedWords,
     steps: usize,
     zero: Instant,
+    /// What the clock of this process shows since it was stopped; 0 before.
+    stopped: AtomicU64,
 }
 
 /// What the journal says about one step.
@@ -55,7 +58,7 @@ impl Journal {
     pub fn new(steps: usize) -> Result<Self> {
         let shared = SharedWords::new(STEPS + steps * WORDS_PER_STEP)
             .map_err(|errno| Error::system("map the journal", errno))?;
-        Ok(Journal { shared, steps, zero: Instant::now() })
+        Ok(Journal { shared, steps, zero: Instant::now(), stopped: AtomicU64::new(0) })
     }
 
     fn store(&self, word: usize, value: u64) {
@@ -69,7 +72,16 @@ impl Journal {
     }
 
     fn now(&self) -> u64 {
-        self.zero.elapsed().as_nanos() as u64 | PRESENT
+        match self.stopped.load(Relaxed) {
+            0 => self.zero.elapsed().as_nanos() as u64 | PRESENT,
+            stopped => stopped,
+        }
+    }
+
+    /// For steps under a filter that may forbid to ask for the time: where the kernel's
+    /// clock source can't be read without it (vdso(7)), that is a system call.
+    pub(super) fn stop_clock(&self) {
+        self.stopped.store(self.now(), Relaxed);
     }
 
     /// A step begins.

@@ -41,7 +41,7 @@ type Range<'a> = (u32, Verdict<'a>);
 /// Rules that contradict each other, or a program too long for the kernel.
 pub(super) fn compile(profile: &Profile<'_>, machine: Machine) -> Result<Filter, Refusal> {
     let mut program = Assembler::default();
-    let (mut allowed, mut restricted) = (0, 0);
+    let (mut allowed, mut restricted, mut permits_clock) = (0, 0, false);
     let mut sections = Vec::new();
     for architecture in machine.architectures().iter().rev() {
         let mut ranges = Vec::new();
@@ -50,6 +50,7 @@ pub(super) fn compile(profile: &Profile<'_>, machine: Machine) -> Result<Filter,
             if abi == machine.own() {
                 allowed = calls.verdicts.iter().filter(|(_, v)| v.always_permits()).count();
                 restricted = calls.verdicts.len() - allowed;
+                permits_clock = calls.always_runs(libc::SYS_clock_gettime as u32, profile.default);
             }
             calls.add_ranges(profile, abi, &mut ranges);
         }
@@ -75,7 +76,8 @@ pub(super) fn compile(profile: &Profile<'_>, machine: Machine) -> Result<Filter,
         return Err(too_long(program.len()));
     }
     let program = program.finish();
-    Ok(Filter { program, flags: 0, allowed, restricted, default: profile.default })
+    let default = profile.default;
+    Ok(Filter { program, flags: 0, allowed, restricted, permits_clock, default })
 }
 
 fn too_long(instructions: usize) -> Refusal {
@@ -197,6 +199,17 @@ impl<'a> Calls<'a> {
             // What a tracer has skipped bears this number (seccomp(2), -1).
             add(u32::MAX, Verdict::Always(profile.default));
         }
+    }
+
+    /// Whether nothing and nobody is asked before this call runs.
+    fn always_runs(&self, call: u32, default: u32) -> bool {
+        let verdict = self.verdicts.iter().find(|(number, _)| *number == call);
+        let action = match verdict {
+            Some((_, Verdict::Always(action))) => *action,
+            Some((_, Verdict::Checked(_))) => return false,
+            None => default,
+        };
+        [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG].contains(&action)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Filter {
     pub(crate) allowed: usize,
     /// How many others the profile has a rule for.
     pub(crate) restricted: usize,
+    /// Whether clock_gettime is among those that always run.
+    pub(crate) permits_clock: bool,
     /// `SECCOMP_RET_*` for what the profile doesn't name.
     pub(crate) default: u32,
 }

@@ -17,6 +17,7 @@ pub(super) fn filter() -> Filter {
         flags: libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
         allowed: 306,
         restricted: 4,
+        permits_clock: true,
         default: libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
     }
 }

@@ -151,6 +151,17 @@ fn what_is_named_is_allowed_and_the_rest_gets_the_default() {
 }
 
 #[test]
+fn a_filter_knows_whether_the_clock_can_be_read() {
+    let rule = |action: &str| {
+        let syscalls = json!([{ "names": ["clock_gettime"], "action": action }]);
+        filter(json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": syscalls })).permits_clock
+    };
+    assert!(rule("SCMP_ACT_ALLOW") && rule("SCMP_ACT_LOG"));
+    assert!(!rule("SCMP_ACT_ERRNO") && !rule("SCMP_ACT_TRACE"));
+    assert!(filter(json!({ "defaultAction": "SCMP_ACT_ALLOW" })).permits_clock);
+}
+
+#[test]
 fn calls_through_abis_that_are_not_listed_kill() {
     let profile = |architectures: Value| {
         filter(json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures }))
