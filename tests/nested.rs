@@ -124,7 +124,10 @@ fn limits_hold_inside_limits() {
     let script = format!(
         "if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
             {inner} --memory 16m {small}; echo before $?
-            mkdir /sys/fs/cgroup/init && echo $$ >/sys/fs/cgroup/init/cgroup.procs
+            mkdir /sys/fs/cgroup/init
+            for pid in $(cat /sys/fs/cgroup/cgroup.procs); do
+                (echo $pid >/sys/fs/cgroup/init/cgroup.procs) 2>/dev/null
+            done
         fi
         {inner} --memory 16m {small}; echo fits $?
         {inner} --memory 16m {large}; echo own $?

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::pty::openpty;
-use nix::sys::termios::{Termios, tcgetattr};
-use support::person::{Person, SIZE};
+use nix::sys::termios::Termios;
+use support::person::{Person, SIZE, settings};
 use support::rootfs;
 
 fn person(options: &[&str], words: &[&str]) -> Person {
@@ -19,7 +19,7 @@ fn person(options: &[&str], words: &[&str]) -> Person {
 }
 
 fn fresh_settings() -> Termios {
-    tcgetattr(&openpty(Some(&SIZE), None).unwrap().slave).unwrap()
+    settings(&openpty(Some(&SIZE), None).unwrap().slave)
 }
 
 #[test]

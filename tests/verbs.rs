@@ -239,8 +239,8 @@ fn what_is_wrong_with_a_bundle_is_named_and_nothing_is_left() {
 
 #[test]
 fn without_systemd_it_is_refused_only_where_it_matters() {
-    if std::path::Path::new("/run/systemd/system").exists() {
-        eprintln!("SKIPPED: this machine was started by systemd");
+    let by_systemd = std::path::Path::new("/run/systemd/system").exists();
+    if support::skipped(by_systemd.then_some("this machine was started by systemd")) {
         return;
     }
     let place = Place::new("systemd", &[], "exec sleep 60");

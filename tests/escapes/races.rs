@@ -2,14 +2,16 @@
 //!
 //! MINIRUN_RACE_SECONDS says for how long each race is run (one second by default).
 
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::errno::Errno;
 use serde_json::json;
 
 use crate::bundle::Bundle;
@@ -21,8 +23,14 @@ fn time() -> Duration {
 }
 
 fn exchange(one: &Path, other: &Path) {
-    let exchanged = renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE);
-    exchanged.expect("the filesystem exchanges names");
+    let [one, other] =
+        [one, other].map(|path| CString::new(path.as_os_str().as_bytes()).expect("no NUL"));
+    let (here, flag) = (libc::AT_FDCWD, libc::RENAME_EXCHANGE);
+    // SAFETY: two strings that end with NUL; nix has a function for it with glibc only.
+    let exchanged = unsafe {
+        libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), flag)
+    };
+    Errno::result(exchanged).expect("the filesystem exchanges names");
 }
 
 /// Exchanges two names all the time while `attempt` runs again and again, until it says that

@@ -87,8 +87,9 @@ pub fn is_root() -> bool {
 pub fn skipped(reason: Option<&str>) -> bool {
     if let Some(reason) = reason {
         let test = std::thread::current().name().unwrap_or_default().to_owned();
-        // Written past the test harness, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}");
+        // Written past the test harness, which would keep it to itself, and in one piece.
+        let line = format!("SKIPPED: {test}: {reason}\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
     reason.is_some()
 }

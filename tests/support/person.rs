@@ -70,6 +70,13 @@ impl Person {
     }
 
     pub fn settings(&self) -> Termios {
-        tcgetattr(&self.terminal).unwrap()
+        settings(&self.terminal)
     }
+}
+
+/// A C library's struct has room for more control characters than the kernel's 19.
+pub fn settings(terminal: &OwnedFd) -> Termios {
+    let mut settings: libc::termios = tcgetattr(terminal).unwrap().into();
+    settings.c_cc[19..].fill(0);
+    settings.into()
 }
