@@ -159,14 +159,21 @@ fn enable(dir: &Path, controllers: &[String]) -> io::Result<()> {
 fn inherit_cpuset(root: &Path, dir: &Path) -> io::Result<()> {
     let mut levels: Vec<&Path> = dir.ancestors().take_while(|level| *level != root).collect();
     levels.reverse();
-    for level in levels {
-        for file in ["cpuset.cpus", "cpuset.mems"] {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let mut above = None;
+        for level in &levels {
             let own = level.join(file);
-            if fs::read_to_string(&own)?.trim().is_empty()
+            let mut value = fs::read_to_string(&own)?;
+            if value.trim().is_empty()
                 && let Some(parent) = level.parent()
             {
-                write(&own, fs::read_to_string(parent.join(file))?.trim())?;
+                value = match above {
+                    Some(value) => value,
+                    None => fs::read_to_string(parent.join(file))?,
+                };
+                write(&own, value.trim())?;
             }
+            above = Some(value);
         }
     }
     Ok(())
