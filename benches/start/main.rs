@@ -1,5 +1,5 @@
-//! Containers' start, end and cost, beside the other runtimes on this machine: `just bench`,
-//! or `cargo bench -- NAME…` for the parts whose names begin so.
+//! Containers' start, end and cost, beside the other runtimes on this machine: `just bench`, or
+//! `just bench NAME…` for the parts whose names begin so.
 //!
 //! Every round runs each contender once, in changing order, and a ratio is taken between
 //! runs of one round: what else the machine does meanwhile falls on both. Timed is what a

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, statfs};
 
 use crate::Result;
 use crate::contenders::{Program, find};
@@ -153,7 +154,9 @@ impl Site {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let unmounted = own.lines().filter_map(|line| line.split(':').nth(1)).filter(|&name| {
             let is_v1 = !name.is_empty() && !name.starts_with("name=");
-            is_v1 && !Path::new("/sys/fs/cgroup").join(name).exists()
+            // A directory may be left over from such a mount.
+            let mounted = statfs(&Path::new("/sys/fs/cgroup").join(name));
+            is_v1 && !mounted.is_ok_and(|found| found.filesystem_type() == CGROUP_SUPER_MAGIC)
         });
         let controllers: Vec<_> = unified.split_whitespace().chain(unmounted).collect();
         if controllers.is_empty() {
