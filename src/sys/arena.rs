@@ -11,6 +11,10 @@ const SIZE: usize = 1 << 20;
 /// Blocks of at least this many bytes come from the C library, which gives them back.
 const LARGE: usize = 64 << 10;
 
+/// What malloc(3) aligns every block to; buffers of bytes are taken for more than that, such
+/// as that of a control message by nix.
+const ALIGNMENT: usize = 16;
+
 /// Hands out memory from one static block, front to back, and takes back only what it
 /// handed out last; what doesn't fit any more comes from the C library.
 ///
@@ -52,7 +56,8 @@ unsafe impl GlobalAlloc for Arena {
         if layout.size() < LARGE {
             loop {
                 let next = NEXT.load(Ordering::Relaxed);
-                let start = (base() + next).next_multiple_of(layout.align()) - base();
+                let align = layout.align().max(ALIGNMENT);
+                let start = (base() + next).next_multiple_of(align) - base();
                 let end = start + layout.size();
                 if end > SIZE {
                     break;
@@ -102,6 +107,19 @@ unsafe impl GlobalAlloc for Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_aligned_as_by_malloc() {
+        let layout = Layout::array::<u8>(3).unwrap();
+        for _ in 0..4 {
+            // SAFETY: the layout isn't empty, and the block is given back with it.
+            unsafe {
+                let memory = Arena.alloc(layout);
+                assert_eq!(memory as usize % ALIGNMENT, 0);
+                Arena.dealloc(Arena.alloc(layout), layout);
+            }
+        }
+    }
 
     /// Blocks of many sizes, grown, shrunk and given back by several threads in an order
     /// that looks random: nobody's content is ever touched by another.
