@@ -9,8 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::pty::openpty;
-use nix::sys::termios::Termios;
-use support::person::{Person, SIZE, settings};
+use support::person::{Person, SIZE, Settings, settings};
 use support::rootfs;
 
 fn person(options: &[&str], words: &[&str]) -> Person {
@@ -18,7 +17,7 @@ fn person(options: &[&str], words: &[&str]) -> Person {
     Person::at(&[&["run"], options, &[rootfs.to_str().unwrap()], words].concat())
 }
 
-fn fresh_settings() -> Termios {
+fn fresh_settings() -> Settings {
     settings(&openpty(Some(&SIZE), None).unwrap().slave)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{Winsize, openpty};
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::tcgetattr;
 
 use super::binary;
 
@@ -69,14 +69,16 @@ impl Person {
         panic!("minirun still runs; seen:\n{}", self.seen);
     }
 
-    pub fn settings(&self) -> Termios {
+    pub fn settings(&self) -> Settings {
         settings(&self.terminal)
     }
 }
 
-/// A C library's struct has room for more control characters than the kernel's 19.
-pub fn settings(terminal: &OwnedFd) -> Termios {
-    let mut settings: libc::termios = tcgetattr(terminal).unwrap().into();
-    settings.c_cc[19..].fill(0);
-    settings.into()
+/// What the kernel knows of a terminal's settings; a C library's struct has room for more.
+pub type Settings = ([libc::tcflag_t; 4], Vec<libc::cc_t>);
+
+pub fn settings(terminal: &OwnedFd) -> Settings {
+    let all: libc::termios = tcgetattr(terminal).unwrap().into();
+    let flags = [all.c_iflag, all.c_oflag, all.c_cflag, all.c_lflag];
+    (flags, all.c_cc[..19].to_vec())
 }
