@@ -27,9 +27,10 @@ test: rootfs
 examples: rootfs
     .ci/examples
 
-# --systemd-cgroup in an emulated Debian with systemd and cgroup v2, as root
-test-systemd: rootfs
-    tests/vm/systemd
+# the tests in emulated machines: Debian's kernel with cgroup v2, and systemd as PID 1 (as root)
+test-vm: build rootfs
+    tests/vm/run target/{{target}}/release/minirun
+    tests/vm/systemd target/{{target}}/release/minirun
 
 # podman, containerd and Docker on minirun, as root
 clients: build rootfs
