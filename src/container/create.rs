@@ -171,7 +171,7 @@ fn launch(
         .save_config(&config)
         .and_then(|()| dir.save(&record))
         .and_then(|()| carry_out(&dir, &mut record, &plan))
-        .and_then(|running| finish(&dir, &record, running, request, [console, pidfd_socket]));
+        .and_then(|running| finish(&dir, running, request, [console, pidfd_socket]));
     match made {
         Ok(running) => {
             record.is_created = true;
@@ -226,7 +226,6 @@ fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan) -> Result<Running> 
 /// What is left to do when the container's process waits, or its program runs.
 fn finish(
     dir: &Locked,
-    record: &Record,
     running: Running,
     request: &Request,
     [console, pidfd_socket]: [Option<OwnedFd>; 2],
@@ -242,7 +241,7 @@ fn finish(
             Error::system("send a pidfd of the container", errno).at("--pidfd-socket")
         })?;
     }
-    dir.save(&Record { is_created: true, ..record.clone() })?;
+    dir.save_created()?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, running.init.pid.as_raw())?;
     }

@@ -248,6 +248,9 @@ fn end(record: &Record) -> Result<()> {
 }
 
 fn run_hooks(dir: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {
+    if record.hooks.is_none() {
+        return Ok(());
+    }
     run(record, stage, &state_of(dir, record.clone(), status), &|| dir.is_to_be_deleted())
 }
 

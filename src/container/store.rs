@@ -26,6 +26,9 @@ const RECORD: &str = "state.json";
 /// A symlink to "PID STARTTIME" of the container's first process: known before the
 /// record can tell, and made in one system call.
 const INIT: &str = "init";
+/// A file that is there when everything has been made. To write the record again would cost
+/// more, most of all where the filesystem then waits for the disk.
+const CREATED: &str = "created";
 /// config.json as it was when the container was created.
 const CONFIG: &str = "config.json";
 /// A file that is there when somebody waits to delete the container by force.
@@ -285,7 +288,11 @@ impl StateDir {
 
     /// Whether [`ask_to_delete`](Self::ask_to_delete) was called.
     pub(crate) fn is_to_be_deleted(&self) -> bool {
-        fstatat(&self.fd, DELETING, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        self.has(DELETING)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Who owns the container.
@@ -309,9 +316,16 @@ impl StateDir {
             Error::said(format!("read {}", self.path.join(RECORD).display()), error.to_string())
         })?;
         if record.init.is_none() {
-            let target = readlinkat(&self.fd, INIT).ok();
-            record.init = target.as_ref().and_then(|target| target.to_str()?.parse().ok());
+            record.init = match readlinkat(&self.fd, INIT) {
+                Ok(target) => target.to_str().and_then(|target| target.parse().ok()),
+                Err(Errno::ENOENT) => None,
+                Err(errno) => {
+                    let step = format!("read {}", self.path.join(INIT).display());
+                    return Err(Error::system(step, errno));
+                }
+            };
         }
+        record.is_created |= self.has(CREATED);
         Ok(record)
     }
 
@@ -380,6 +394,14 @@ impl Locked {
             .map_err(|errno| Error::system(format!("note the pid of container {}", self.id), errno))
     }
 
+    /// Notes that everything has been made.
+    pub(crate) fn save_created(&self) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+        openat(&self.fd, CREATED, flags, Mode::from_bits_truncate(0o600))
+            .map(drop)
+            .map_err(|errno| Error::system(format!("note that {} is created", self.id), errno))
+    }
+
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let failed = |error: &std::io::Error| {
             Error::io(format!("write {}", self.path.join(name).display()), error)
@@ -417,7 +439,7 @@ impl Locked {
             let entry = entry.map_err(|error| failed(&error))?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let removed = match entry.file_name() {
-                name if name == RECORD => continue,
+                name if name == RECORD || name == CREATED => continue,
                 _ if is_dir => fs::remove_dir_all(entry.path()),
                 _ => fs::remove_file(entry.path()),
             };
@@ -426,10 +448,14 @@ impl Locked {
                 _ => {}
             }
         }
-        match unlinkat(&self.fd, RECORD, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(failed(&errno.into())),
+        // The next container of this name must not find itself created.
+        for name in [CREATED, RECORD] {
+            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(failed(&errno.into())),
+            }
         }
+        Ok(())
     }
 }
 
@@ -536,10 +562,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_process_is_known_before_the_record_tells() {
+    fn what_is_noted_beside_the_record_belongs_to_it() {
         let store = Temporary::new();
         let dir = store.0.create("one").unwrap();
         dir.save(&Record::example("one")).unwrap();
+        assert!(!dir.record().unwrap().is_created);
+        dir.save_created().unwrap();
+        assert!(dir.record().unwrap().is_created);
         let init = super::super::process::InitProcess { pid: 123, start_time: 456 };
         dir.save_init(init).unwrap();
         assert_eq!(dir.record().unwrap().init, Some(init));
