@@ -408,10 +408,10 @@ fn inject(place: &Place, fault: &Fault, id: &str) -> Option<Result<String, Strin
     let _ = fs::remove_dir_all(place.0.path().join(format!("{id}-WAITING")));
     let ended = ended.unwrap_or_default();
     let what = format!("{fault} -> {ended}: {}", told.trim());
-    hit.then_some(match wrong.is_empty() {
-        true => Ok(what),
-        false => Err(format!("{what}\n    {}", wrong.join("; "))),
-    })
+    if !wrong.is_empty() {
+        return Some(Err(format!("{what}\n    {}", wrong.join("; "))));
+    }
+    hit.then_some(Ok(what))
 }
 
 /// A sentence of minirun's, or the last words of those who have no better ones before its
