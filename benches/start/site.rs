@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
 use crate::Result;
 use crate::contenders::{Program, find};
@@ -42,6 +42,8 @@ pub struct Site {
     /// What a reader of the figures should know.
     pub facts: Vec<String>,
     dir: PathBuf,
+    /// In memory, as /run is on most machines.
+    states: PathBuf,
     /// Directories made for cgroup hierarchies.
     hierarchies: Vec<PathBuf>,
     /// The memory limit to start with, in bytes.
@@ -58,11 +60,19 @@ impl Site {
         let (minirun, examples, build) = binaries()?;
         let [floor, payload] = ["floor", "payload"].map(|name| examples.join(name));
         fs::create_dir(&dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
+        let memory = Path::new("/dev/shm");
+        let is_memory = statfs(memory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
+        let states = if is_memory {
+            memory.join(dir.file_name().unwrap_or_default())
+        } else {
+            dir.join("states")
+        };
         let is_root = nix::unistd::geteuid().is_root();
         let facts = [Some(machine()), Some(build), load()].into_iter().flatten().collect();
         let hierarchies = Vec::new();
         let memory = AtomicU64::new(0);
-        let mut site = Site { is_root, minirun, floor, payload, facts, dir, hierarchies, memory };
+        let mut site =
+            Site { is_root, minirun, floor, payload, facts, dir, states, hierarchies, memory };
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
@@ -96,7 +106,7 @@ impl Site {
 
     /// Where an OCI runtime keeps its state.
     pub fn state(&self, program: &str) -> OsString {
-        self.dir.join(format!("{program}-state")).into()
+        self.states.join(program).into()
     }
 
     /// Where the standard error of a run goes.
@@ -231,6 +241,7 @@ impl Drop for Site {
             let _ = umount2(dir, MntFlags::MNT_DETACH);
             let _ = fs::remove_dir(dir);
         }
+        let _ = fs::remove_dir_all(&self.states);
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("bench: remove {}: {error}", self.dir.display());
         }
