@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxNamespaceType;
 
-/// Everything that [`judge`](super::judge) looks at.
+/// Everything that [`judge`](super::judge()) looks at.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Facts {
     /// Whether it is of a bundle, so that advice names fields rather than options of `run`.

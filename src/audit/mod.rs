@@ -1,7 +1,7 @@
 //! What a process in a container can do, judged.
 //!
 //! [`Facts`] say what a container is like: those of a planned one come from its Spec
-//! (`planned.rs`), those of a running one from the kernel (`running.rs`). [`judge`] makes
+//! (`planned.rs`), those of a running one from the kernel (`running.rs`). [`judge()`] makes
 //! findings of them, as a pure function that doesn't know which of the two it was.
 
 mod capabilities;
