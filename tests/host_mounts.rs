@@ -11,7 +11,7 @@ use std::process::Output;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use serde_json::{Value, json};
-use support::{TempDir, minirun, said, skipped, stderr, without_root};
+use support::{TempDir, busybox_bundle, minirun, said, skipped, stderr, without_root};
 
 /// A bundle with a root filesystem of its own: busybox and nothing else.
 struct Bundle {
@@ -22,23 +22,7 @@ struct Bundle {
 impl Bundle {
     fn new(name: &str) -> Self {
         let dir = TempDir::new(name);
-        fs::create_dir_all(dir.path().join("rootfs/bin")).unwrap();
-        let busybox = support::rootfs().join("bin/busybox");
-        fs::copy(busybox, dir.path().join("rootfs/bin/busybox")).unwrap();
-        for applet in ["sh", "cat", "ls", "stat", "touch", "mount", "hostname", "readlink"] {
-            symlink("busybox", dir.path().join("rootfs/bin").join(applet)).unwrap();
-        }
-        let namespaces = ["pid", "mount", "ipc", "uts", "network"];
-        let config = json!({
-            "ociVersion": "1.3.0",
-            "root": { "path": "rootfs" },
-            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"] },
-            "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
-            "linux": {
-                "namespaces": namespaces.map(|kind| json!({ "type": kind })),
-                "resources": {},
-            },
-        });
+        let config = busybox_bundle(&dir, "sh cat ls stat touch mount hostname readlink");
         Bundle { dir, config }
     }
 

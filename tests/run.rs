@@ -118,9 +118,7 @@ fn the_runtimes_own_binary_cannot_be_opened_for_writing() {
     }
     let dir = TempDir::new("binary");
     let (copy, file) = (dir.file("minirun"), dir.file("pid"));
-    // Were it written here, another test's fork might still hold it open: ETXTBSY.
-    let copied = std::process::Command::new("cp").arg(support::binary()).arg(&copy).status();
-    assert!(copied.unwrap().success());
+    support::copy_program(&support::binary(), copy.as_ref());
     let mut command = std::process::Command::new(&copy);
     command.args(["run", "--pid-file", &file]).arg(support::rootfs()).args(["sleep", "98765"]);
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
@@ -405,7 +403,7 @@ fn a_bind_behind_a_symlink_to_the_host_makes_nothing_there() {
     let (root, host) = (dir.path().join("root"), dir.path().join("host"));
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::create_dir_all(&host).unwrap();
-    fs::copy(support::rootfs().join("bin/busybox"), root.join("bin/busybox")).unwrap();
+    support::copy_program(&support::rootfs().join("bin/busybox"), &root.join("bin/busybox"));
     std::os::unix::fs::symlink(&host, root.join("out")).unwrap();
     let bind = "/etc:/out/new".to_owned();
     let output =

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::bundle::{Bundle, copy_program};
+use crate::bundle::Bundle;
+use crate::support::copy_program;
 use crate::support::{binary, said, skipped};
 
 /// Waits for a process among `PROCESSES` that executes something else than this script's shell

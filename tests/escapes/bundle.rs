@@ -9,7 +9,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{TempDir, binary, minirun, rootfs, said, skipped, stderr, without_root};
+use crate::support::{
+    TempDir, binary, busybox_bundle, minirun, said, skipped, stderr, without_root,
+};
 
 /// A bundle with a root filesystem of its own, busybox and nothing else, beside a directory
 /// `outside` that stands for the host's files.
@@ -29,25 +31,10 @@ impl Bundle {
         for made in ["bin", "proc", "dev", "sys", "tmp", "../outside"] {
             fs::create_dir_all(root.join(made)).unwrap();
         }
-        copy_program(&rootfs().join("bin/busybox"), &root.join("bin/busybox"));
-        for applet in "sh cat ls echo head id kill mkdir mkfifo mount mv readlink sleep stat touch \
-                       wc grep cut tty true"
-            .split_whitespace()
-        {
-            symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
+        let applets = "sh cat ls echo head id kill mkdir mkfifo mount mv readlink sleep stat touch \
+                       wc grep cut tty true";
+        let config = busybox_bundle(&dir, applets);
         fs::write(dir.path().join("outside/secret"), "secret\n").unwrap();
-        let namespaces = ["pid", "mount", "ipc", "uts", "network"];
-        let config = json!({
-            "ociVersion": "1.3.0",
-            "root": { "path": "rootfs" },
-            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"] },
-            "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
-            "linux": {
-                "namespaces": namespaces.map(|kind| json!({ "type": kind })),
-                "resources": {},
-            },
-        });
         Some(Bundle { dir, config })
     }
 
@@ -170,13 +157,6 @@ impl Bundle {
         self.write(args);
         run(self).ok()
     }
-}
-
-/// Copies a program by another process: what this one opens for writing, children of other
-/// tests' threads would have open for a moment too, and nobody could execute it.
-pub fn copy_program(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("--remove-destination").arg(from).arg(to).status();
-    assert!(status.unwrap().success());
 }
 
 /// A container that runs, deleted at the end.

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
-use crate::bundle::{Bundle, copy_program};
+use crate::bundle::Bundle;
+use crate::support::copy_program;
 use crate::support::{binary, minirun, said, stderr};
 
 /// More than minirun ever has open.

@@ -10,12 +10,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 /// The binary under test; MINIRUN_BIN names one that an ordinary user can reach.
 pub fn binary() -> PathBuf {
@@ -168,6 +171,35 @@ pub fn probe(dir: &Path) -> Option<PathBuf> {
     gcc.args(["-static", "-O1", "-o"]).arg(&probe).arg(&source).stderr(Stdio::null());
     let built = cfg!(target_arch = "x86_64") && gcc.status().is_ok_and(|s| s.success());
     (!skipped((!built).then_some("gcc, a static libc and x86_64 are needed"))).then_some(probe)
+}
+
+/// Copies a program by another process: what this one opens for writing, children of other
+/// tests' threads would have open for a moment too, and nobody could execute it.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("--remove-destination").arg(from).arg(to).status();
+    assert!(status.unwrap().success());
+}
+
+/// Fills a bundle's directory with a root filesystem of busybox under these names, and gives
+/// a config.json for it.
+pub fn busybox_bundle(dir: &TempDir, applets: &str) -> Value {
+    let bin = dir.path().join("rootfs/bin");
+    fs::create_dir_all(&bin).unwrap();
+    copy_program(&rootfs().join("bin/busybox"), &bin.join("busybox"));
+    for applet in applets.split_whitespace() {
+        symlink("busybox", bin.join(applet)).unwrap();
+    }
+    let namespaces = ["pid", "mount", "ipc", "uts", "network"];
+    json!({
+        "ociVersion": "1.3.0",
+        "root": { "path": "rootfs" },
+        "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"] },
+        "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+        "linux": {
+            "namespaces": namespaces.map(|kind| json!({ "type": kind })),
+            "resources": {},
+        },
+    })
 }
 
 /// What a run could leave behind: mounts, cgroups, processes, temporary files.
