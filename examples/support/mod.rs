@@ -6,6 +6,10 @@
 
 #![allow(dead_code, reason = "each demo uses its own part of this")]
 
+pub mod findings;
+pub mod fork;
+pub mod mapping;
+
 use std::error::Error;
 use std::fmt::Display;
 use std::fs::{self, File};
