@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::person::Person;
 use support::{TempDir, minirun, rootfs, said, stderr};
 
 /// A bundle and a store of a test's own. Every container in it is deleted at the end.
@@ -133,6 +134,32 @@ fn lists_are_tables_json_or_ids() {
     assert_eq!((lines[1][0], lines[1][2], lines.len()), (id.as_str(), "created", 2));
     let output = place.output(&["list", "--format", "xml"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[test]
+fn at_a_terminal_tables_fit_and_have_colours_unless_they_are_not_wanted() {
+    let place = Place::new("a-bundle-whose-directory-has-a-long-name", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["run", "-d", &id]);
+    let shown = |no_color: &str, verb: &[&str]| {
+        let root = place.dir.file("state");
+        let words = [&["--root", &root], verb].concat();
+        let mut person = Person::with(("NO_COLOR", no_color), &words);
+        assert_eq!(person.leaves(), Some(0));
+        support::read_some(&mut person.master)
+    };
+    let table = shown("", &["list"]);
+    assert!(table.contains("\x1b[32mrunning"), "{table}");
+    assert!(table.contains("…-one  ") || table.contains("…  "), "{table}");
+    let plain = shown("1", &["list"]);
+    assert!(plain.contains("  running  ") && !plain.contains('\x1b'), "{plain}");
+    let processes = shown("1", &["ps", &id, "-eo", "pid,user,args,args,args,args,args,args"]);
+    assert!(processes.lines().count() == 2, "{processes}");
+    for text in [plain, processes] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    let piped = place.succeeds(&["list"]);
+    assert!(piped.contains(place.dir.path().to_str().unwrap()), "{piped}");
 }
 
 #[test]

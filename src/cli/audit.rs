@@ -8,7 +8,7 @@ use minirun::{Audit, Bundle, Error, Finding, Grade, container};
 use super::CarryOut;
 use super::global::Global;
 use super::settings::Settings;
-use super::table::Format;
+use super::table::{Format, Formatted};
 
 /// Print what a process in a container can and can't do, and how bad that is
 #[derive(Debug, Parser)]
@@ -35,15 +35,8 @@ pub struct Print {
     /// Judge the config.json in DIR
     #[arg(short, long, value_name = "DIR", conflicts_with_all = ["Settings", "target", "command"])]
     bundle: Option<PathBuf>,
-    /// How to print it
-    #[arg(
-        short,
-        long,
-        value_name = "table|json",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    formatted: Formatted,
     /// Exit with 1 when something is as bad as this, or worse
     #[arg(long, value_name = "weak|dangerous", hide_possible_values = true)]
     fail_on: Option<FailOn>,
@@ -61,7 +54,7 @@ enum FailOn {
 impl CarryOut for Print {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let audit = self.audit(global)?;
-        match self.format {
+        match self.formatted.format {
             Format::Json => _ = super::print_json(&audit)?,
             Format::Table => super::print(&table(&audit))?,
         }

@@ -5,21 +5,14 @@ use minirun::Error;
 use minirun::container::{self, State};
 
 use super::global::Global;
-use super::table::Format;
+use super::table::{Format, Formatted, Page};
 use super::{CarryOut, table};
 
 /// List the containers
 #[derive(Debug, Parser)]
 pub struct List {
-    /// How to print them
-    #[arg(
-        short,
-        long,
-        value_name = "table|json",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    formatted: Formatted,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -40,16 +33,34 @@ impl CarryOut for List {
             super::print(&ids)?;
             return Ok(0);
         }
-        match self.format {
+        match self.formatted.format {
             Format::Json => super::print_json(&states),
             Format::Table => {
-                let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
-                let rows: Vec<_> = states.iter().map(row).collect();
-                super::print(&table::render(header, &rows))?;
+                super::print(&table(&states, Page::of_stdout()))?;
                 Ok(0)
             }
         }
     }
+}
+
+fn table(states: &[State], page: Page) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+    let rows = states.iter().map(row);
+    // What programs read has the form that runc's callers expect.
+    let Some(width) = page.width else { return table::render(header, &rows.collect::<Vec<_>>()) };
+    let short = |[id, pid, status, bundle, created, owner]: [String; 6]| {
+        let minute = created.get(..16).map_or(created.clone(), |time| time.replace('T', " ") + "Z");
+        let bundle = table::printable(&table::end(&bundle, width / 4));
+        [table::start(&id, width / 4), pid, status, bundle, minute, owner]
+    };
+    let rows: Vec<_> = rows.map(short).collect();
+    let colour = |column, cell: &str| match (column, cell) {
+        (2, "running") => "32",
+        (2, "paused") => "33",
+        (2, "stopped") => "2",
+        _ => "",
+    };
+    table::render_within(header, &rows, page, colour)
 }
 
 fn row(state: &State) -> [String; 6] {

@@ -8,20 +8,16 @@ use minirun::container;
 
 use super::CarryOut;
 use super::global::Global;
-use super::table::Format;
+use super::table::{self, Format, Formatted, Page};
 
 /// List the processes of a container
+///
+/// The table is made by the host's ps(1), and no wider than the terminal. As JSON it is the
+/// pids alone. Options behind the container are those of ps(1).
 #[derive(Debug, Parser)]
 pub struct Ps {
-    /// A table made by the host's ps(1), or the pids as JSON
-    #[arg(
-        short,
-        long,
-        value_name = "table|json",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    formatted: Formatted,
     /// The container
     id: String,
     /// Options for ps(1) [default: -ef]
@@ -32,9 +28,14 @@ pub struct Ps {
 impl CarryOut for Ps {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let pids = container::ps(&global.store()?, &self.id)?;
-        match self.format {
+        match self.formatted.format {
             Format::Json => super::print(&format!("{}\n", serde_json::json!(pids)))?,
-            Format::Table => super::print(&pick(&self.all_processes()?, &pids)?)?,
+            Format::Table => {
+                let table = pick(&self.all_processes()?, &pids)?;
+                let width = Page::of_stdout().width.unwrap_or(usize::MAX);
+                let lines = table.lines().map(|line| table::start(line, width) + "\n");
+                super::print(&lines.collect::<String>())?;
+            }
         }
         Ok(0)
     }

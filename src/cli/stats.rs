@@ -4,19 +4,18 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use minirun::container::{Meter, Pressure, Usage};
-use minirun::plan::op::TerminalSize;
 use minirun::{Error, Signals};
 
 use super::CarryOut;
 use super::global::Global;
-use super::table::{self, Format};
+use super::table::{self, Format, Formatted, Page};
 use super::values;
 
 /// Show what running containers use: processors, memory, processes, devices
 ///
 /// CPU is in percent of one processor. PSI is pressure stall information: the percentage of
 /// the last ten seconds in which some / all processes of a container had to wait. A dash
-/// stands where nothing counts or limits. On a narrow terminal columns are left out, on the
+/// stands where nothing counts or limits. JSON is an array a line. On a narrow terminal columns are left out, on the
 /// right ones first.
 #[derive(Debug, Parser)]
 pub struct Stats {
@@ -26,15 +25,8 @@ pub struct Stats {
     /// Time over which processor time is measured, and from one table to the next
     #[arg(short, long, value_name = "TIME", value_parser = values::interval, default_value = "1s")]
     interval: Duration,
-    /// A table, or a line of JSON with an array
-    #[arg(
-        short,
-        long,
-        value_name = "table|json",
-        default_value = "table",
-        hide_possible_values = true
-    )]
-    format: Format,
+    #[command(flatten)]
+    formatted: Formatted,
     /// The containers; all that run when none is named
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -56,7 +48,7 @@ impl CarryOut for Stats {
             return self.watch(&mut meter);
         }
         std::thread::sleep(self.interval);
-        super::print(&self.render(&meter.read()?, minirun::terminal_size(&std::io::stdout())))?;
+        super::print(&self.render(&meter.read()?, Page::of_stdout()))?;
         Ok(0)
     }
 }
@@ -78,22 +70,22 @@ impl Stats {
                     _ => screen.home.clear(),
                 }
                 if !usages.is_empty() {
-                    screen.show(|size| self.render(&usages, size))?;
+                    screen.show(|page| self.render(&usages, page))?;
                 }
             }
             pause = self.interval;
             usages = meter.read()?;
             let has_ended = usages.is_empty() && !self.ids.is_empty();
-            if has_ended || !screen.show(|size| self.render(&usages, size))? {
+            if has_ended || !screen.show(|page| self.render(&usages, page))? {
                 return Ok(0);
             }
         }
     }
 
-    fn render(&self, usages: &[Usage], size: Option<TerminalSize>) -> String {
-        match self.format {
+    fn render(&self, usages: &[Usage], page: Page) -> String {
+        match self.formatted.format {
             Format::Json => serde_json::json!(usages).to_string() + "\n",
-            Format::Table => render(usages, size.map(|size| usize::from(size.columns))),
+            Format::Table => render(usages, page),
         }
     }
 }
@@ -107,9 +99,9 @@ struct Screen {
 
 impl Screen {
     /// Shows a text in the place of the one before; whether there is a reader for more.
-    fn show(&mut self, text: impl Fn(Option<TerminalSize>) -> String) -> Result<bool, Error> {
+    fn show(&mut self, text: impl Fn(Page) -> String) -> Result<bool, Error> {
+        let text = text(Page::of_stdout());
         let size = minirun::terminal_size(&std::io::stdout());
-        let text = text(size);
         let Some(size) = size else { return super::print_to_reader(&text) };
         // More would scroll, and its beginning couldn't be reached any more.
         let lines: Vec<&str> = text.lines().take(usize::from(size.rows.max(2)) - 1).collect();
@@ -125,8 +117,7 @@ impl Screen {
     }
 }
 
-/// A table that is as wide as `width` at most, if it must.
-fn render(usages: &[Usage], width: Option<usize>) -> String {
+fn render(usages: &[Usage], page: Page) -> String {
     let header = [
         "ID",
         "CPU",
@@ -139,17 +130,18 @@ fn render(usages: &[Usage], width: Option<usize>) -> String {
         "PSI CPU",
         "PSI IO",
     ];
-    let rows: Vec<_> = usages.iter().map(|usage| row(usage, width)).collect();
-    table::render_within(header, &rows, width)
+    let rows: Vec<_> = usages.iter().map(|usage| row(usage, page)).collect();
+    table::render_within(header, &rows, page, |_, _| "")
 }
 
-fn row(usage: &Usage, width: Option<usize>) -> [String; 10] {
+fn row(usage: &Usage, page: Page) -> [String; 10] {
     let pair =
         |one: Option<String>, other: Option<String>| format!("{} / {}", dash(one), dash(other));
     let number = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
     let count = |pids: Option<u64>| pids.map(|pids| pids.to_string());
     [
-        shortened(&usage.id, width.map_or(usize::MAX, |width| width / 4)),
+        // Engines give ids of 64 characters.
+        table::start(&usage.id, page.width.map_or(usize::MAX, |width| width / 4)),
         dash(usage.cpus.map(percent)),
         dash(share(usage.cpus, usage.cpus_limit)),
         pair(usage.memory_bytes.map(bytes), usage.memory_limit_bytes.map(bytes)),
@@ -160,14 +152,6 @@ fn row(usage: &Usage, width: Option<usize>) -> [String; 10] {
         dash(usage.cpu_pressure.map(pressure)),
         dash(usage.io_pressure.map(pressure)),
     ]
-}
-
-/// Engines give ids of 64 characters.
-fn shortened(id: &str, width: usize) -> String {
-    match id.char_indices().nth(width) {
-        Some(_) => id.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-        None => id.to_owned(),
-    }
 }
 
 fn dash(text: Option<String>) -> String {
@@ -235,19 +219,20 @@ busy  19.8%  99.2%     48MiB / 64MiB   75.0%     3 / 100       0B / 1.2MiB     -
 idle  -      -         - / -           -         - / -         - / -           -           \
 -        -
 ";
-        assert_eq!(render(&[busy, usage("idle")], None), expected);
+        assert_eq!(render(&[busy, usage("idle")], Page::default()), expected);
     }
 
     #[test]
     fn a_narrow_terminal_gets_fewer_columns_and_shorter_ids() {
         let id = "f".repeat(64);
+        let page = |width| Page { width: Some(width), colours: false };
         let widest = |text: &str| text.lines().map(|line| line.chars().count()).max();
         for width in [1, 9, 40, 80, 132] {
-            let text = render(&[usage(&id)], Some(width));
+            let text = render(&[usage(&id)], page(width));
             assert!(widest(&text) <= Some(width), "{width}:\n{text}");
         }
-        let text = render(&[usage(&id)], Some(80));
+        let text = render(&[usage(&id)], page(80));
         assert!(text.contains("fff…  -") && text.contains("PIDS / LIMIT"), "{text}");
-        assert!(render(&[usage(&id)], None).contains(&id));
+        assert!(render(&[usage(&id)], Page::default()).contains(&id));
     }
 }

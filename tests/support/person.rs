@@ -25,13 +25,19 @@ pub struct Person {
 
 impl Person {
     pub fn at(args: &[&str]) -> Self {
+        // Empty, it counts as not set.
+        Person::with(("NO_COLOR", ""), args)
+    }
+
+    /// One with a variable in their environment.
+    pub fn with((name, value): (&str, &str), args: &[&str]) -> Self {
         let pty = openpty(Some(&SIZE), None).unwrap();
         let end = || pty.slave.try_clone().unwrap();
         let mut command = Command::new("setsid");
         // setsid -c makes standard input the controlling terminal, as a login does, and
         // executes minirun in its own place.
         command.arg("-c").arg(binary()).args(args);
-        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm");
+        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm").env(name, value);
         let child = command.spawn().unwrap();
         Person { master: pty.master.into(), terminal: pty.slave, seen: String::new(), child }
     }
