@@ -20,6 +20,7 @@
 //! - `audit`: what a container's process can and can't do, judged.
 //! - [`host`]: the facts about this machine.
 //! - [`protection`]: of the runtime's own binary.
+//! - [`mod@test`]: a Rust test's body in a container.
 //! - `sys`: the only room with `unsafe`.
 //!
 //! # What it doesn't do
@@ -61,6 +62,7 @@ mod seccomp;
 #[allow(unsafe_code)]
 mod sys;
 mod systemd;
+pub mod test;
 mod trace;
 
 pub use attach::Signals;

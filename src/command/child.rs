@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::Command;
+use super::itself::Rootfs;
 use crate::attach::{self, Deadline, Signals};
 use crate::cgroup::Stats;
 use crate::error::{Error, Result};
@@ -33,6 +34,8 @@ pub struct Child {
     started: Instant,
     deadline: Deadline,
     ended: Option<Ended>,
+    /// An empty one is there for as long as this is.
+    _rootfs: Rootfs,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +98,9 @@ impl Child {
     ) -> Self {
         let started = Instant::now();
         let deadline = Deadline::new(started, command.timeout, command.kill_after);
-        Child { stdin, stdout, stderr, name, plan, running, started, deadline, ended: None }
+        let _rootfs = command.container.rootfs.clone();
+        let ended = None;
+        Child { stdin, stdout, stderr, name, plan, running, started, deadline, ended, _rootfs }
     }
 
     /// The container's name, chosen or random.

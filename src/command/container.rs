@@ -1,10 +1,11 @@
 //! The surroundings of a process, as settings.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use oci_spec::runtime::{Capability, Mount, PosixRlimitType};
 
+use super::itself::Rootfs;
 use super::{Command, Stdio};
 use crate::oci::defaults;
 
@@ -28,7 +29,7 @@ use crate::oci::defaults;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Container {
-    pub(super) rootfs: PathBuf,
+    pub(super) rootfs: Rootfs,
     pub(super) name: Option<String>,
     pub(super) hostname: Option<String>,
     pub(super) mounts: Vec<ExtraMount>,
@@ -98,8 +99,23 @@ impl Container {
     /// A container with this directory as its root filesystem. A relative path is
     /// taken from the working directory of the moment the container starts.
     pub fn new(rootfs: impl AsRef<Path>) -> Self {
+        Container::of(Rootfs::Path(rootfs.as_ref().to_owned()))
+    }
+
+    /// A container with nothing in its root filesystem but what is mounted there: /proc, /dev,
+    /// /sys, a /tmp in memory, and what [`bind`](Self::bind) adds. For
+    /// [`itself`](Self::itself), or a static program.
+    ///
+    /// An empty directory below [`std::env::temp_dir`] stands for it while it is in use.
+    pub fn empty() -> Self {
+        let mut container = Container::of(Rootfs::default());
+        container.ephemeral(true).tmpfs("/tmp", &[]);
+        container
+    }
+
+    fn of(rootfs: Rootfs) -> Self {
         Container {
-            rootfs: rootfs.as_ref().to_owned(),
+            rootfs,
             name: None,
             hostname: None,
             mounts: Vec::new(),

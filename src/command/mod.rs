@@ -4,6 +4,7 @@
 mod bundle;
 mod child;
 mod container;
+mod itself;
 mod spec;
 mod stdio;
 

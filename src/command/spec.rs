@@ -73,10 +73,11 @@ pub(super) fn build(command: &Command, host: &Host) -> Result<(Spec, Options)> {
     let grantable = if maps.is_some() { u64::MAX } else { host.capabilities };
 
     let mut root = Root::default();
-    if container.rootfs.as_os_str().is_empty() {
+    let rootfs = container.rootfs.path()?;
+    if rootfs.as_os_str().is_empty() {
         return Err(Error::said("open the root filesystem", "its path is empty").at("ROOTFS"));
     }
-    let rootfs = std::path::absolute(&container.rootfs)
+    let rootfs = std::path::absolute(rootfs)
         .map_err(|error| Error::io("find the working directory", &error))?;
     root.set_path(rootfs).set_readonly(Some(container.read_only));
     let capabilities = capabilities(container, grantable);

@@ -13,6 +13,7 @@ pub mod bpf;
 pub mod file;
 pub mod identity;
 pub mod keyring;
+pub mod library;
 pub mod message;
 pub mod mount;
 pub mod namespace;
