@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each demo uses its own part of this")]
 
+pub mod bundle;
 pub mod findings;
 pub mod fork;
 pub mod itself;
@@ -169,11 +170,7 @@ impl Shell {
 
     /// Has a command carried out inside; what it wrote, its errors included.
     pub fn run(&mut self, command: &str) -> Result<String> {
-        // The shell's own input holds the commands to come: no command may read it.
-        write!(self.input, "{{ {command}\n}} </dev/null 2>&1; echo; echo '{}'\n", END.trim_end())?;
-        let answer = read_until(&mut self.output, END)
-            .map_err(|error| format!("{command:?} in the container: {error}"))?;
-        Ok(answer.trim().to_owned())
+        ask(&mut self.input, &mut self.output, command)
     }
 
     /// The pid of the container's PID 1, as the host numbers it.
@@ -198,6 +195,15 @@ impl Drop for Shell {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Has a command carried out by the shell behind two pipes; what it wrote, its errors included.
+pub fn ask(input: &mut File, output: &mut File, command: &str) -> Result<String> {
+    // The shell's own input holds the commands to come: no command may read it.
+    write!(input, "{{ {command}\n}} </dev/null 2>&1; echo; echo '{}'\n", END.trim_end())?;
+    let answer = read_until(output, END)
+        .map_err(|error| format!("{command:?} in the container: {error}"))?;
+    Ok(answer.trim().to_owned())
 }
 
 /// Reads from a container until `end` has come; an error after [`PATIENCE`].
