@@ -103,7 +103,7 @@ fn string_end(text: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci_spec::runtime::Spec;
+    use crate::oci::config::Spec;
 
     fn misfit(text: &str) -> Misfit {
         parse::<Spec>(text.as_bytes()).unwrap_err()
@@ -142,12 +142,8 @@ mod tests {
                 "process.capabilities.bounding[0]",
             ),
             (
-                r#"{"process":{"execCPUAffinity":{"initial":"x"}}}"#,
-                "process.execCPUAffinity.initial",
-            ),
-            (
-                r#"{"process":{"execCPUAffinity":{"initial":"x","final":"1"}}}"#,
-                "process.execCPUAffinity.initial",
+                r#"{"process":{"scheduler":{"flags":["SCHED_FLAG_RECLAIM","x"]}}}"#,
+                "process.scheduler.flags[1]",
             ),
         ] {
             assert_eq!(misfit(text).path, path, "{text}: {}", misfit(text).reason);

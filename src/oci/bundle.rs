@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use oci_spec::runtime::{Mount, Process, Spec};
-use serde::de::DeserializeOwned;
 
+use super::config;
 use crate::error::{Error, Result};
-use crate::json::{self, Misfit};
+use crate::json;
 
 /// The runtime-spec versions that are understood: 1.0.0 up to this minor version.
 const NEWEST_MINOR: u64 = 3;
@@ -45,7 +45,9 @@ pub(crate) fn read(bundle: &Path) -> Result<Vec<u8>> {
 /// When they aren't JSON, or don't fit the specification.
 pub(crate) fn interpret(text: &[u8], bundle: &Path) -> Result<Spec> {
     let step = format!("read {}", bundle.join("config.json").display());
-    let mut spec: Spec = parse(text, &step, "process.")?;
+    let read = json::parse::<config::Spec>(text);
+    let read = read.map_err(|misfit| Error::said(&step, misfit.reason).at(misfit.path))?;
+    let mut spec = Spec::from(read);
     check_version(spec.version(), &step)?;
     if let Some(root) = spec.root_mut() {
         if root.path().as_os_str().is_empty() {
@@ -69,50 +71,21 @@ fn is_bind(mount: &Mount) -> bool {
         || options.into_iter().any(|option| matches!(option.as_str(), "bind" | "rbind"))
 }
 
-/// Two flags of `process.scheduler` as the runtime-spec calls them and as the crate does.
-const SCHEDULER_FLAGS: &[(&str, &str)] = &[
-    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
-    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
-];
-
 /// What a file says that holds a runtime-spec's `process` alone.
 ///
 /// # Errors
 /// When it isn't JSON, or doesn't fit the specification; the error names the field's path
 /// as in a config.json.
 pub(crate) fn process(text: &[u8], step: &str) -> Result<Process> {
-    parse(text, step, "")
-}
-
-/// Reads the text; what the crate's types refuse although the runtime-spec has it is put
-/// in the crate's words and read again. `process` is where the process is, as a prefix.
-fn parse<T: DeserializeOwned>(text: &[u8], step: &str, process: &str) -> Result<T> {
-    let Misfit { path, reason } = match json::parse(text) {
+    let misfit = match json::parse::<config::Process>(text) {
+        Ok(process) => return Ok(process.into()),
         Err(misfit) => misfit,
-        Ok(value) => return Ok(value),
     };
-    let is_bare = process.is_empty() && !path.is_empty();
-    let full = if is_bare { format!("process.{path}") } else { path.clone() };
-    let refused = || Error::said(step, reason.as_str()).at(full.as_str());
-    let differs = ["scheduler.flags", "execCPUAffinity"]
-        .iter()
-        .any(|field| path.strip_prefix(process).is_some_and(|rest| rest.starts_with(field)));
-    let value = serde_json::from_slice(text).ok().filter(|_| differs);
-    let Some(mut json): Option<serde_json::Value> = value else {
-        return Err(refused());
+    let place = match misfit.path.as_str() {
+        "" => String::new(),
+        path => format!("process.{path}"),
     };
-    let holder = if process.is_empty() { &mut json } else { &mut json["process"] };
-    for flag in holder["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
-        let ours = SCHEDULER_FLAGS.iter().find(|(spec, _)| flag == spec);
-        if let Some((_, ours)) = ours {
-            *flag = (*ours).into();
-        }
-    }
-    if let Some(affinity) = holder["execCPUAffinity"].as_object_mut() {
-        // An empty list is as good as none (runtime-spec, "Linux Process").
-        affinity.retain(|_, list| list != "");
-    }
-    json::parse(json.to_string().as_bytes()).map_err(|_| refused())
+    Err(Error::said(step, misfit.reason).at(place))
 }
 
 /// `ociVersion` is a semantic version; what is newer than we know may mean something else.
@@ -137,8 +110,12 @@ fn check_version(version: &str, step: &str) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn spec(text: &str) -> Result<Spec> {
+        interpret(text.as_bytes(), Path::new("/bundle"))
+    }
+
     fn error(text: &str) -> Error {
-        parse::<Spec>(text.as_bytes(), "read", "process.").unwrap_err()
+        spec(text).unwrap_err()
     }
 
     #[test]
@@ -155,11 +132,11 @@ mod tests {
 
     #[test]
     fn the_words_of_the_runtime_spec_are_read_where_the_crate_has_others() {
-        let text = |flag: &str, cpus: &str| {
+        let text = |flag: &str| {
             format!(
                 r#"{{"ociVersion":"1.3.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}},
                 "scheduler":{{"policy":"SCHED_OTHER","flags":["{flag}"]}},
-                "execCPUAffinity":{{"initial":"{cpus}"}}}}}}"#
+                "execCPUAffinity":{{"initial":""}}}}}}"#
             )
         };
         for flag in [
@@ -171,12 +148,10 @@ mod tests {
             "SCHED_FLAG_UTIL_CLAMP_MIN",
             "SCHED_FLAG_UTIL_CLAMP_MAX",
         ] {
-            let spec = parse::<Spec>(text(flag, "").as_bytes(), "read", "process.");
+            let spec = spec(&text(flag));
             assert!(spec.is_ok(), "{flag}: {spec:?}");
         }
-        assert_eq!(error(&text("NONE", "0")).place(), Some("process.scheduler.flags[0]"));
-        let wrong = error(&text("SCHED_FLAG_RECLAIM", "x"));
-        assert_eq!(wrong.place(), Some("process.execCPUAffinity.initial"), "{wrong}");
+        assert_eq!(error(&text("NONE")).place(), Some("process.scheduler.flags[0]"));
     }
 
     #[test]
@@ -192,7 +167,7 @@ mod tests {
             {"destination":"/a","source":"x","options":["rbind"]},
             {"destination":"/b","source":"/y","type":"bind"},
             {"destination":"/c","source":"tmpfs","type":"tmpfs"}]}"#;
-        let spec = interpret(text.as_bytes(), Path::new("/bundle")).unwrap();
+        let spec = spec(text).unwrap();
         let sources = spec.mounts().iter().flatten().map(|mount| mount.source().clone().unwrap());
         let expected = ["/bundle/x", "/y", "tmpfs"].map(std::path::PathBuf::from);
         assert_eq!(sources.collect::<Vec<_>>(), expected);
@@ -211,7 +186,7 @@ mod tests {
     #[test]
     fn unknown_properties_are_ignored() {
         let text = r#"{"ociVersion":"1.0.0","futuristic":{"a":1},"process":{"argz":[],"cwd":"/","user":{"uid":0,"gid":0}}}"#;
-        assert!(parse::<Spec>(text.as_bytes(), "read", "process.").is_ok());
+        assert!(spec(text).is_ok());
     }
 
     #[test]

@@ -3,5 +3,6 @@
 
 pub(crate) mod annotations;
 pub(crate) mod bundle;
+pub(crate) mod config;
 pub(crate) mod defaults;
 pub(crate) mod features;
