@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use minirun::{Command, Stdio};
@@ -17,6 +18,17 @@ pub fn found(name: &str, value: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{name} {value}")?;
     Ok(out.flush()?)
+}
+
+/// The end of a program inside, which [`Findings::of`] waits for.
+pub fn end(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// All lines of one run.

@@ -11,6 +11,7 @@ pub mod findings;
 pub mod fork;
 pub mod itself;
 pub mod mapping;
+pub mod memory;
 
 use std::error::Error;
 use std::fmt::Display;
