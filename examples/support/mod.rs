@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod findings;
 pub mod fork;
 pub mod itself;
+pub mod limits;
 pub mod mapping;
 pub mod memory;
 
