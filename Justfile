@@ -6,7 +6,7 @@ target := arch() + "-unknown-linux-musl"
 default:
     @just --list
 
-# build the static release binary
+# build the static release binaries
 build:
     rustup target add {{target}}
     cargo build --release --target {{target}}
@@ -23,9 +23,13 @@ run *ARGS: rootfs
 test: rootfs
     cargo test
 
-# every example, each proves what it claims
+# every lab, each proves what it claims
 examples: rootfs
     .ci/examples
+
+# list the labs, or run one: just lab zombie
+lab *WORDS: rootfs
+    cargo run --quiet --bin minirun-lab -- {{WORDS}}
 
 # the tests in emulated machines: Debian's kernel with cgroup v2, and systemd as PID 1 (as root)
 test-vm: build rootfs
@@ -57,6 +61,7 @@ doc:
 ci:
     .ci/run
 
-# install the static binary to PREFIX/bin
+# install the static binaries to PREFIX/bin
 install prefix="/usr/local": build
     install -Dm755 target/{{target}}/release/minirun {{prefix}}/bin/minirun
+    install -Dm755 target/{{target}}/release/minirun-lab {{prefix}}/bin/minirun-lab

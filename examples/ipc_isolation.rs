@@ -27,7 +27,7 @@ const DEMO: Demo = Demo {
 
 const QUEUES: &str = "/proc/sysvipc/msg";
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     DEMO.run(compare)
 }
 

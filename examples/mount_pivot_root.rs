@@ -24,7 +24,7 @@ const DEMO: Demo = Demo {
     claim: "the container's / is the root filesystem, and no path or mount crosses it",
 };
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     DEMO.run(compare)
 }
 

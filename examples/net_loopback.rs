@@ -27,7 +27,7 @@ const DEMO: Demo = Demo {
 const FROM_HOST: &str = "hello from the host";
 const FROM_CONTAINER: &str = "hello from the container";
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     DEMO.run(compare)
 }
 

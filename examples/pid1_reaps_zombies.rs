@@ -57,7 +57,7 @@ struct Seen {
     reaped: u64,
 }
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     DEMO.run(compare)
 }
 

@@ -28,7 +28,7 @@ const HIDDEN: [&str; 3] = ["/proc/interrupts", "/proc/keys", "/proc/timer_list"]
 /// Opened for writing, but never written to.
 const SYSCTL: &str = "/proc/sys/net/ipv4/ip_forward";
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     DEMO.run(compare)
 }
 

@@ -20,7 +20,7 @@ const DEMO: Demo = Demo {
     claim: "a host name belongs to a UTS namespace, not to the machine",
 };
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     DEMO.run(compare)
 }
 

@@ -129,3 +129,19 @@ fn every_unsafe_block_argues_why_it_is_safe() {
         }
     }
 }
+
+#[test]
+fn every_lab_is_in_the_table_of_labs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = root.join("src/bin/minirun-lab/table.rs");
+    let rows = fs::read_to_string(&table).unwrap();
+    for entry in fs::read_dir(root.join("examples")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let row = format!("\"../../../examples/{file}\"");
+        assert!(
+            !file.ends_with(".rs") || rows.contains(&row),
+            "add examples/{file} to its chapter in {}",
+            table.display()
+        );
+    }
+}

@@ -50,7 +50,8 @@ impl Demo {
 
     /// The same for a demo that brings all it needs, as by `Container::empty`.
     pub fn run_without_rootfs(self, compare: impl FnOnce(&mut Table) -> Result<()>) -> ExitCode {
-        println!("{}\n", self.intro);
+        print_paragraph(self.intro);
+        println!();
         let mut table = Table::default();
         let outcome = compare(&mut table);
         table.print(self.columns);
@@ -60,16 +61,18 @@ impl Demo {
         if failed {
             return ExitCode::FAILURE;
         }
-        println!("{}: ok", self.claim);
+        print_paragraph(&format!("{}: ok", self.claim));
         ExitCode::SUCCESS
     }
 }
 
-/// The directory that MINIRUN_ROOTFS names, else the `rootfs` that build.sh fills.
+/// The directory that MINIRUN_ROOTFS names, else the `rootfs` that build.sh fills: here, or
+/// where `cargo run` says that the sources are.
 fn rootfs() -> Result<PathBuf> {
+    let sources = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let places = match std::env::var_os("MINIRUN_ROOTFS") {
         Some(path) => vec![PathBuf::from(path)],
-        None => vec!["rootfs".into(), concat!(env!("CARGO_MANIFEST_DIR"), "/rootfs").into()],
+        None => std::iter::once(PathBuf::new()).chain(sources).map(|d| d.join("rootfs")).collect(),
     };
     let usable = |path: &&PathBuf| path.join("bin/busybox").exists();
     places.iter().find(usable).cloned().ok_or_else(|| {
@@ -126,6 +129,12 @@ impl Table {
             }
         }
         println!();
+    }
+}
+
+fn print_paragraph(text: &str) {
+    for line in wrap(text, 80) {
+        println!("{line}");
     }
 }
 

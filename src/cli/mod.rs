@@ -10,6 +10,7 @@ mod features;
 mod files;
 mod global;
 mod kill;
+mod lab;
 mod list;
 mod log;
 mod pause;
@@ -57,6 +58,7 @@ const VERBS: &[Verb] = &[
     verb::<run::Run>("run", Room::Own),
     verb::<plan::Print>("plan", Room::Own),
     verb::<audit::Print>("audit", Room::Own),
+    verb::<lab::Lab>("lab", Room::Own),
     verb::<spec::Write>("spec", Room::Oci),
     verb::<create::Create>("create", Room::Oci),
     verb::<start::Start>("start", Room::Oci),

@@ -1,0 +1,102 @@
+//! The labs by chapter: the one list that there is of them. `.ci/examples`, `.ci/rootless`
+//! and the tests go by it.
+
+use std::process::ExitCode;
+
+/// One experiment.
+pub struct Lab {
+    pub chapter: &'static str,
+    /// The name of its file in examples/.
+    module: &'static str,
+    /// What it proves.
+    pub claim: &'static str,
+    /// What a reader may look for, and the claim doesn't say.
+    pub keywords: &'static str,
+    pub main: fn() -> ExitCode,
+}
+
+impl Lab {
+    pub fn name(&self) -> String {
+        self.module.replace('_', "-")
+    }
+
+    /// Names are taken with dashes or, as cargo has them, with underscores.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.module == name.replace('-', "_")
+    }
+}
+
+/// Rows of: the file's name twice, the claim, the words to be found by.
+macro_rules! labs {
+    ($($chapter:literal { $($module:ident $path:literal $claim:literal $keywords:literal)* })*) => {
+        $($(#[path = $path] mod $module;)*)*
+
+        pub const LABS: &[Lab] = &[$($(Lab {
+            chapter: $chapter,
+            module: stringify!($module),
+            claim: $claim,
+            keywords: $keywords,
+            main: $module::main,
+        },)*)*];
+    };
+}
+
+labs! {
+    "programs, kernel, system calls" {
+    }
+    "processes" {
+        pid1_reaps_zombies "../../../examples/pid1_reaps_zombies.rs"
+            "orphans become children of PID 1, and vanish only if it waits for them"
+            "zombie, reaping, orphan, init, wait"
+    }
+    "memory" {
+        memory_layout "../../../examples/memory_layout.rs"
+            "code, data, bss and heap lie low, the stack high; heap grows up, stack down"
+            "layout, code, text, data, bss, heap, stack, /proc/self/maps, growth"
+        copy_on_write "../../../examples/copy_on_write.rs"
+            "a fork shares all pages, and each is copied when it is first written to"
+            "fork, page faults, shared pages, RSS, PSS"
+        demand_paging "../../../examples/demand_paging.rs"
+            "a page gets memory when it is first touched, by one page fault"
+            "mmap, execve, page faults, major, minor"
+    }
+    "communication" {
+    }
+    "exclusive control" {
+    }
+    "threads" {
+    }
+    "namespaces" {
+        proc_isolation "../../../examples/proc_isolation.rs"
+            "a pid namespace numbers its processes from 1 and sees no others"
+            "pid namespace, ps, masked /proc"
+        proc_pid "../../../examples/proc_pid.rs"
+            "a process is a directory in both /procs until its parent waits for it"
+            "/proc/PID, background loop, kill -9"
+        net_loopback "../../../examples/net_loopback.rs"
+            "127.0.0.1 is another address in another network namespace"
+            "net namespace, lo"
+        ipc_isolation "../../../examples/ipc_isolation.rs"
+            "message queues are seen in their own IPC namespace only"
+            "ipc namespace, System V, POSIX queue"
+        mount_pivot_root "../../../examples/mount_pivot_root.rs"
+            "the container's / is the root filesystem, and no path or mount crosses it"
+            "mnt namespace, mount namespace, chroot"
+        uts_hostname "../../../examples/uts_hostname.rs"
+            "a host name belongs to a UTS namespace, not to the machine"
+            "uts namespace, hostname"
+        user_ids "../../../examples/user_ids.rs"
+            "root inside is whom the id map names outside, and has rights inside alone"
+            "user namespace, uid, id map, rootless"
+        cgroup_root "../../../examples/cgroup_root.rs"
+            "a container's own cgroup is the root of its cgroup namespace"
+            "cgroup namespace"
+        time_offsets "../../../examples/time_offsets.rs"
+            "uptime belongs to a time namespace, the time of day to the machine"
+            "time namespace, clock"
+    }
+    "limits" {
+    }
+    "security" {
+    }
+}
