@@ -96,7 +96,25 @@ labs! {
             "time namespace, clock"
     }
     "limits" {
+        limit_memory "../../../examples/limit_memory.rs"
+            "no container has more memory than its limit: who asks for more is killed"
+            "memory cgroup, OOM killer"
+        limit_cpu "../../../examples/limit_cpu.rs"
+            "processes are stopped when their cgroup has used its processor time up"
+            "cpu cgroup, quota, throttling"
+        limit_pids "../../../examples/limit_pids.rs"
+            "fork fails in a container that has as many processes as it may have"
+            "pids cgroup, fork bomb"
     }
     "security" {
+        capabilities "../../../examples/capabilities.rs"
+            "what uid 0 may do are its capabilities, each by itself"
+            "capability, root, bounding set"
+        seccomp_filter "../../../examples/seccomp_filter.rs"
+            "a filter answers system calls by their number and arguments alone"
+            "seccomp, BPF, system call filter"
+        no_new_privs "../../../examples/no_new_privs.rs"
+            "with no_new_privs an execve gives no privileges, set-uid or not"
+            "no_new_privs, set-uid, sudo, ping"
     }
 }
