@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -70,7 +71,13 @@ impl Forked {
         if let Some(status) = self.ended {
             return Ok(status);
         }
-        let status = waitpid(self.pid, Some(flags))?;
+        let status = loop {
+            match waitpid(self.pid, Some(flags)) {
+                // A handler has run.
+                Err(Errno::EINTR) => {}
+                other => break other?,
+            }
+        };
         if matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
             self.ended = Some(status);
         }

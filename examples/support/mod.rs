@@ -9,6 +9,7 @@
 pub mod bundle;
 pub mod findings;
 pub mod fork;
+pub mod handler;
 pub mod itself;
 pub mod limits;
 pub mod mapping;
