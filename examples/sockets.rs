@@ -26,7 +26,7 @@ const DEMO: Demo = Demo {
     intro: "Children of a program in a container send it 64 MiB each, by a pipe, by UNIX\n\
             sockets, and by TCP over the container's lo.",
     columns: ["arrived", "speed (says little)"],
-    claim: "every byte arrives, in order, by each of them",
+    claim: "every byte arrives, in order, by pipes, UNIX sockets and TCP",
 };
 
 const BYTES: u64 = 64 * MIB;

@@ -40,6 +40,14 @@ fn the_list_has_every_lab_and_fits_eighty_columns() {
 fn what_a_reader_looks_for_leads_to_a_lab() {
     for words in [
         "zombie",
+        "stack",
+        "page faults",
+        "shared memory",
+        "SIGUSR1",
+        "SIGKILL",
+        "UNIX socket",
+        "TCP",
+        "core dump",
         "orphans",
         "pid namespace",
         "net namespace",

@@ -61,6 +61,24 @@ labs! {
             "mmap, execve, page faults, major, minor"
     }
     "communication" {
+        shared_memory "../../../examples/shared_memory.rs"
+            "a child's memory is its own; only what is mapped as shared is common"
+            "fork, mmap, 1000 and 2000"
+        signals "../../../examples/signals.rs"
+            "signals do what signal(7) says, and only SIGKILL and SIGSTOP can't be caught"
+            "default actions, handler, SIGUSR1, progress as of dd, stop, continue, kill"
+        pid1_signals "../../../examples/pid1_signals.rs"
+            "PID 1 gets what it has a handler for; SIGKILL, SIGSTOP from outside alone"
+            "init, SIGTERM, kill -9 1, pid namespace"
+        pipes "../../../examples/pipes.rs"
+            "a pipe is a stream of limited size, whose small writes stay whole"
+            "pipeline, EPIPE, SIGPIPE, EAGAIN, end of file"
+        sockets "../../../examples/sockets.rs"
+            "every byte arrives, in order, by pipes, UNIX sockets and TCP"
+            "UNIX socket, lo, speed, stream, datagram, credentials"
+        core_dump "../../../examples/core_dump.rs"
+            "a core dump needs a signal for it, a limit above 0, and a dumpable process"
+            "SIGABRT, RLIMIT_CORE, ulimit -c, core_pattern, crash"
     }
     "exclusive control" {
     }
