@@ -59,6 +59,16 @@ fn what_a_reader_looks_for_leads_to_a_lab() {
         "time namespace",
         "/proc/PID",
         "kill -9",
+        "LWP",
+        "kernel threads",
+        "thread creation cost",
+        "context switches",
+        "OOM",
+        "fork bomb",
+        "throttling",
+        "capability",
+        "seccomp",
+        "no_new_privs",
     ] {
         let (found, status) = lab(words);
         assert!(status == Some(0) && found.starts_with("Labs about"), "{words}: {found}");

@@ -83,6 +83,18 @@ labs! {
     "exclusive control" {
     }
     "threads" {
+        threads_share "../../../examples/threads_share.rs"
+            "threads share a pid and memory but no LWP; processes share none of them"
+            "thread, LWP, tid, /proc/PID/task"
+        thread_cost "../../../examples/thread_cost.rs"
+            "a process costs more than a thread, in time and in page faults"
+            "creation cost, fork, clone, pthread_create"
+        context_switches "../../../examples/context_switches.rs"
+            "who waits leaves the processor by itself; who never waits is taken off it"
+            "voluntary, nonvoluntary, scheduler, affinity, preemption"
+        kernel_threads "../../../examples/kernel_threads.rs"
+            "kernel threads are the machine's; a container sees none"
+            "kernel thread, kthreadd, kworker"
     }
     "namespaces" {
         proc_isolation "../../../examples/proc_isolation.rs"
