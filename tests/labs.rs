@@ -68,7 +68,7 @@ fn what_a_reader_looks_for_leads_to_a_lab() {
         "throttling",
         "capability",
         "seccomp",
-        "no_new_privs",
+        "set-uid",
     ] {
         let (found, status) = lab(words);
         assert!(status == Some(0) && found.starts_with("Labs about"), "{words}: {found}");
