@@ -69,6 +69,11 @@ impl Error {
         self
     }
 
+    /// Whether another one says the same, hints aside.
+    pub(crate) fn is_like(&self, other: &Error) -> bool {
+        (&self.step, &self.place, &self.reason) == (&other.step, &other.place, &other.reason)
+    }
+
     /// The option or config.json path that the failing step came from.
     pub fn place(&self) -> Option<&str> {
         self.place.as_deref()

@@ -281,7 +281,7 @@ fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
 }
 
 /// Reads /proc/self/cgroup: `ID:controllers:path` a line, `0::path` for v2 (cgroups(7)).
-fn parse_cgroups(text: &str) -> Vec<Hierarchy> {
+pub(crate) fn parse_cgroups(text: &str) -> Vec<Hierarchy> {
     let mut hierarchies: Vec<Hierarchy> = text
         .lines()
         .filter_map(|line| {

@@ -14,12 +14,14 @@
 //! - `launch`: from steps to a running process.
 //! - `init`: PID 1 of the container.
 //! - `attach`: signals, terminal and clock while a container runs; [`background`]: without one.
+//! - `proc`: what the kernel says of a process.
 //! - `cgroup`: what was counted, and cleaning up.
 //! - [`container`]: state on disk, and the verbs of an OCI runtime on it.
 //! - `trace`: narration, timeline, report.
 //! - `audit`: what a container's process can and can't do, judged.
 //! - [`host`]: the facts about this machine.
 //! - [`protection`]: of the runtime's own binary.
+//! - [`similar`]: the word that was meant.
 //! - [`mod@test`]: a Rust test's body in a container.
 //! - `sys`: the only room with `unsafe`.
 //!
@@ -57,8 +59,10 @@ pub mod json;
 mod launch;
 mod oci;
 pub mod plan;
+mod proc;
 pub mod protection;
 mod seccomp;
+pub mod similar;
 #[allow(unsafe_code)]
 mod sys;
 mod systemd;

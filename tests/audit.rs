@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
+use support::running::Running;
 use support::{TempDir, is_root, minirun, rootfs, said, skipped, without_root};
 
 fn audit(options: &[&str], target: &str) -> Output {
@@ -100,47 +100,8 @@ fn the_table_fits_a_terminal_and_counts_its_rows() {
     );
 }
 
-/// A container of a bundle that `spec` wrote, deleted at the end.
-struct Running {
-    dir: TempDir,
-}
-
-impl Running {
-    fn start(name: &str, options: &[&str], script: &str, change: impl Fn(&mut Value)) -> Running {
-        let running = Running { dir: TempDir::new(name) };
-        let mut spec = minirun(&["spec", "--no-tty", "--print"]);
-        let output = spec.args(options).arg(rootfs()).args(["sh", "-c", script]).output().unwrap();
-        let mut config: Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
-        change(&mut config);
-        fs::write(running.dir.path().join("config.json"), config.to_string()).unwrap();
-        // What runs on would keep a pipe open.
-        let errors = fs::File::create(running.dir.file("errors")).unwrap();
-        let bundle = running.dir.file("");
-        let mut run = running.minirun(&["run", "--detach", "--bundle", &bundle, running.id()]);
-        let status = run.stdout(Stdio::null()).stderr(errors).status().unwrap();
-        assert!(status.success(), "{}", fs::read_to_string(running.dir.file("errors")).unwrap());
-        running
-    }
-
-    fn id(&self) -> &str {
-        self.dir.path().file_name().unwrap().to_str().unwrap()
-    }
-
-    fn minirun(&self, words: &[&str]) -> Command {
-        let root = self.dir.file("state");
-        minirun(&[&["--root", &root], words].concat())
-    }
-
-    fn faults(&self) -> Vec<(String, String, String)> {
-        faults(&self.minirun(&["audit", "--format", "json", self.id()]).output().unwrap())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.minirun(&["delete", "--force", self.id()]).output();
-    }
+fn faults_of(running: &Running) -> Vec<(String, String, String)> {
+    faults(&running.minirun(&["audit", "--format", "json", running.id()]).output().unwrap())
 }
 
 #[test]
@@ -158,7 +119,7 @@ fn a_running_container_is_what_its_config_promised() {
             let running = Running::start("audit-same", &options, "sleep 98765", |_| {});
             let bundle = running.dir.file("");
             let planned = minirun(&["audit", "--format", "json", "--bundle", &bundle]).output();
-            assert_eq!(running.faults(), faults(&planned.unwrap()), "{options:?}");
+            assert_eq!(faults_of(&running), faults(&planned.unwrap()), "{options:?}");
         }
     }
 }
@@ -184,11 +145,11 @@ fn what_the_kernel_says_counts_and_not_what_was_promised() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let found = |what: &str| {
-        let faults = running.faults();
+        let faults = faults_of(&running);
         faults.into_iter().find(|row| row.1 == what).map(|row| row.2).unwrap_or_default()
     };
-    assert!(found("masked paths").contains("/proc/interrupts"), "{:?}", running.faults());
-    assert!(found("read-only paths").contains("/proc/sys"), "{:?}", running.faults());
+    assert!(found("masked paths").contains("/proc/interrupts"), "{:?}", faults_of(&running));
+    assert!(found("read-only paths").contains("/proc/sys"), "{:?}", faults_of(&running));
     assert_eq!(found("memory"), "");
     let update = running.minirun(&["update", "--pids-limit", "70", running.id()]).status().unwrap();
     assert!(update.success());

@@ -60,6 +60,10 @@ fn rooms_use_only_what_lies_below_them() {
             "audit",
             &["crate::container", "crate::plan", "crate::launch", "crate::command", "crate::sys"],
         ),
+        (
+            "proc",
+            &["crate::container", "crate::audit", "crate::plan", "crate::launch", "crate::sys"],
+        ),
         ("container", &["crate::trace", "crate::background", "crate::protection"]),
         (
             "cgroup",

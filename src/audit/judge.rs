@@ -6,6 +6,7 @@ use super::Grade::{Dangerous, Ok, Weak};
 use super::capabilities::REACHING;
 use super::facts::{NAMESPACES, Seccomp};
 use super::{Audit, Facts, Finding, Grade, mounts};
+use crate::proc;
 
 /// Judges a container.
 pub(crate) fn judge(facts: &Facts) -> Audit {
@@ -89,12 +90,8 @@ fn user(list: &mut List, facts: &Facts) {
 fn capabilities(list: &mut List, facts: &Facts) {
     let held = |bit: u64| facts.capabilities & bit != 0;
     let confined = facts.uid_map.is_some();
-    let mut all: Vec<Capability> = caps::all().into_iter().collect();
-    all.sort_by_key(Capability::index);
-    let harmless = |capability: &&Capability| {
-        held(capability.bitmask()) && !REACHING.iter().any(|row| row.0 == **capability)
-    };
-    let names: Vec<String> = all.iter().filter(harmless).map(short).collect();
+    let reaching = REACHING.iter().fold(0, |bits, row| bits | row.0.bitmask());
+    let names = proc::capability_names(facts.capabilities & !reaching);
     match names.as_slice() {
         [] => list.ok("capabilities", "none but those listed by themselves, if any"),
         names => list.add(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -16,28 +16,24 @@ use super::facts::{Device, HostFiles, NAMESPACES, Seccomp};
 use super::planned;
 use crate::host::Host;
 use crate::oci::defaults;
+use crate::proc::{self, Mount, Mounts, Status};
 
 /// The facts of a container whose first process has this pid; limits are its cgroup's, which
 /// the caller knows. What can't be read (of a process that just ends) stays unknown.
 pub(crate) fn running(pid: i32, spec: &Spec, host: &Host) -> Facts {
-    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let status = read("status");
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_default().trim().to_owned()
-    };
-    let identity = |pid: &str, name: &str| {
-        fs::metadata(format!("/proc/{pid}/ns/{name}")).ok().map(|found| found.ino())
-    };
-    let id = pid.to_string();
-    let is_shared = |name: &str| identity(&id, name) == identity("self", name);
+    let read = |file: &str| proc::read(pid, file).unwrap_or_default();
+    let status = Status(read("status"));
+    let field = |name: &str| status.field(name).unwrap_or_default();
+    let is_shared =
+        |name: &str| proc::namespace(pid, name).ok() == proc::namespace(proc::OWN, name).ok();
     let outside = field("Uid").split_ascii_whitespace().next().and_then(|uid| uid.parse().ok());
-    let uid_map = (!is_shared("user")).then(|| id_map(&read("uid_map")));
-    let uid = inside(outside.unwrap_or(0), uid_map.as_deref());
+    let uid_map = (!is_shared("user")).then(|| proc::id_map(&read("uid_map")));
+    let uid = outside.unwrap_or(0);
+    let uid = uid_map.as_deref().map_or(Some(uid), |map| proc::inside(uid, map)).unwrap_or(uid);
     let mounts = Mounts::parse(&read("mountinfo"));
-    let hosts = Mounts::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let hosts = Mounts::parse(&proc::read(proc::OWN, "mountinfo").unwrap_or_default());
     let planned = planned(spec, host, true);
-    let filter = match field("Seccomp").as_str() {
+    let filter = match field("Seccomp") {
         "" | "0" => Seccomp::None,
         _ if planned.seccomp == Seccomp::None => Seccomp::Filter {
             words: "a filter that isn't of its config.json".to_owned(),
@@ -51,13 +47,13 @@ pub(crate) fn running(pid: i32, spec: &Spec, host: &Host) -> Facts {
         bundle: true,
         uid,
         uid_map,
-        capabilities: u64::from_str_radix(&field("CapPrm"), 16).unwrap_or(0),
+        capabilities: u64::from_str_radix(field("CapPrm"), 16).unwrap_or(0),
         no_new_privileges: field("NoNewPrivs") == "1",
         seccomp: filter,
         confined: (host.apparmor || host.selinux)
             .then_some(!matches!(label, "" | "unconfined" | "kernel")),
         shared: NAMESPACES.iter().map(|row| row.1).filter(|name| is_shared(name)).collect(),
-        interfaces: interfaces(&read("net/dev")),
+        interfaces: proc::interfaces(&read("net/dev")),
         root: mounts.covering(Path::new("/")).and_then(|mount| hosts.files(mount)),
         mounts: mounts.of_the_host(&hosts),
         devices: devices(pid),
@@ -70,85 +66,14 @@ pub(crate) fn running(pid: i32, spec: &Spec, host: &Host) -> Facts {
     }
 }
 
-/// The names in proc_pid_net(5)'s dev, below its two lines of titles.
-fn interfaces(text: &str) -> Vec<String> {
-    let name = |line: &str| Some(line.split_once(':')?.0.trim().to_owned());
-    text.lines().skip(2).filter_map(name).collect()
-}
-
-/// Lines of `inside outside count` (user_namespaces(7)).
-fn id_map(text: &str) -> Vec<(u32, u32, u32)> {
-    let line = |line: &str| {
-        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
-        Some((numbers.next()??, numbers.next()??, numbers.next()??))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// A uid as the container numbers it.
-fn inside(uid: u32, map: Option<&[(u32, u32, u32)]>) -> u32 {
-    let within = |&(inside, outside, count): &(u32, u32, u32)| {
-        let offset = uid.checked_sub(outside).filter(|offset| *offset < count)?;
-        inside.checked_add(offset)
-    };
-    map.map_or(uid, |map| map.iter().find_map(within).unwrap_or(uid))
-}
-
-/// /proc/PID/mountinfo (proc_pid_mountinfo(5)).
-#[derive(Debug, Default)]
-struct Mounts(Vec<Mount>);
-
-#[derive(Debug, Clone, PartialEq)]
-struct Mount {
-    id: String,
-    /// `major:minor` of the filesystem.
-    device: String,
-    /// Which directory of the filesystem is mounted.
-    root: PathBuf,
-    point: PathBuf,
-    readonly: bool,
-    kind: String,
-}
-
 /// Filesystems without files of the host's.
 const KERNEL: &[&str] = &["proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "bpf", "nsfs"];
 
 impl Mounts {
-    fn parse(text: &str) -> Mounts {
-        let mount = |line: &str| {
-            let (before, after) = line.split_once(" - ")?;
-            let fields: Vec<&str> = before.split(' ').collect();
-            let [id, _, device, root, point, options, ..] = fields.as_slice() else { return None };
-            let mut after = after.split(' ');
-            let kind = after.next()?;
-            let readonly = |options: &str| options.split(',').any(|option| option == "ro");
-            Some(Mount {
-                id: (*id).to_owned(),
-                device: (*device).to_owned(),
-                root: unescaped(root),
-                point: unescaped(point),
-                readonly: readonly(options) || after.nth(1).is_some_and(readonly),
-                kind: kind.to_owned(),
-            })
-        };
-        Mounts(text.lines().filter_map(mount).collect())
-    }
-
-    /// The mount that a path is in; the last one at a place is on top.
-    fn covering(&self, path: &Path) -> Option<&Mount> {
-        let around = self.0.iter().filter(|mount| path.starts_with(&mount.point));
-        around.max_by_key(|mount| mount.point.components().count())
-    }
-
     /// Which files of the host a mount of a container's shows, if any: its filesystem is
     /// mounted on the host too.
     fn files(&self, mount: &Mount) -> Option<HostFiles> {
-        let is_same =
-            |own: &&Mount| own.device == mount.device && mount.root.starts_with(&own.root);
-        // The most special place says most.
-        let own = self.0.iter().filter(is_same).max_by_key(|own| own.root.components().count())?;
-        let below = mount.root.strip_prefix(&own.root).ok()?;
-        let source = if below == Path::new("") { own.point.clone() } else { own.point.join(below) };
+        let source = self.place_of(mount)?;
         let (destination, writable) = (mount.point.clone(), !mount.readonly);
         Some(HostFiles { source, destination, writable })
     }
@@ -195,23 +120,6 @@ fn is_masked_node(source: &Path) -> bool {
     source.starts_with("/dev")
         && fs::symlink_metadata(source)
             .is_ok_and(|found| found.mode() & libc::S_IFMT == libc::S_IFCHR)
-}
-
-/// mountinfo has spaces and the like as `\040`.
-fn unescaped(text: &str) -> PathBuf {
-    let mut parts = text.split('\\');
-    let mut path = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let code = part.get(..3).and_then(|code| u8::from_str_radix(code, 8).ok());
-        match code {
-            Some(code) => {
-                path.push(code.into());
-                path.push_str(&part[3..]);
-            }
-            None => path.extend(["\\", part]),
-        }
-    }
-    path.into()
 }
 
 /// The nodes in the container's /dev, found without following any of its symlinks out of it.
@@ -324,13 +232,5 @@ mod tests {
         assert_eq!(mounts.open(&["/proc/kcore", "/proc/interrupts", "/srv"]), ["/proc/interrupts"]);
         assert!(!mounts.writable().contains(&"/proc/sys".to_owned()), "{:?}", mounts.writable());
         assert!(mounts.writable().contains(&"/proc/irq".to_owned()), "{:?}", mounts.writable());
-    }
-
-    #[test]
-    fn ids_are_turned_back() {
-        let map = id_map("         0       1000          1\n         1     100000      65536\n");
-        assert_eq!(map, [(0, 1000, 1), (1, 100_000, 65536)]);
-        assert_eq!((inside(1000, Some(&map)), inside(100_004, Some(&map))), (0, 5));
-        assert_eq!(inside(7, None), 7);
     }
 }

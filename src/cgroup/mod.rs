@@ -14,4 +14,4 @@ pub use gauges::{Pressure, Usage};
 pub(crate) use oom::{OutOfMemory, Seen};
 pub(crate) use stats::Stats;
 pub(crate) use sweeper::Sweeper;
-pub(crate) use tree::{Dir, Tree};
+pub(crate) use tree::{Dir, Tree, dirs_of};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deep;
 use crate::error::{Error, Result};
+use crate::host;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// How long killed processes may take to leave.
@@ -305,6 +306,21 @@ impl<'a> Tree<'a> {
         }
         Ok(())
     }
+}
+
+/// The cgroup of a process, by the text of its /proc/PID/cgroup; hierarchies that aren't
+/// mounted are left out.
+pub(crate) fn dirs_of(text: &str) -> Vec<Dir> {
+    let top = Path::new("/sys/fs/cgroup");
+    let is_v2 = top.join("cgroup.controllers").exists();
+    let hierarchies = host::parse_cgroups(text).into_iter();
+    let dirs = hierarchies.map(|found| {
+        let mount = if is_v2 { top.to_owned() } else { top.join(&found.directory) };
+        let below = found.own.trim_start_matches('/');
+        let path = if below.is_empty() { mount } else { mount.join(below) };
+        Dir { controllers: found.controllers, path }
+    });
+    dirs.filter(|dir| dir.path.exists()).collect()
 }
 
 /// What becomes of the processes in a cgroup that is to be removed.

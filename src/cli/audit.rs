@@ -8,7 +8,7 @@ use minirun::{Audit, Bundle, Error, Finding, Grade, container};
 use super::CarryOut;
 use super::global::Global;
 use super::settings::Settings;
-use super::table::{Format, Formatted};
+use super::table::{self, Format, Formatted};
 
 /// Print what a process in a container can and can't do, and how bad that is
 #[derive(Debug, Parser)]
@@ -54,9 +54,9 @@ enum FailOn {
 impl CarryOut for Print {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let audit = self.audit(global)?;
-        match self.formatted.format {
+        match self.formatted.format() {
             Format::Json => _ = super::print_json(&audit)?,
-            Format::Table => super::print(&table(&audit))?,
+            Format::Table => super::print(&render(&audit))?,
         }
         let limit = self.fail_on.map(|limit| match limit {
             FailOn::Weak => Grade::Weak,
@@ -95,7 +95,7 @@ impl Print {
 const INDENT: usize = 29;
 const WIDTH: usize = 80;
 
-fn table(audit: &Audit) -> String {
+fn render(audit: &Audit) -> String {
     let rows: String = audit.findings.iter().map(row).collect();
     let count = |grade| audit.findings.iter().filter(|finding| finding.grade == grade).count();
     let [dangerous, weak, ok] = [Grade::Dangerous, Grade::Weak, Grade::Ok].map(count);
@@ -109,7 +109,7 @@ fn table(audit: &Audit) -> String {
 fn row(finding: &Finding) -> String {
     let fix = finding.fix.as_ref().map(|fix| format!("fix: {fix}"));
     let texts = [Some(&finding.found), Some(&finding.why), fix.as_ref()];
-    let lines = texts.into_iter().flatten().flat_map(|text| wrapped(text));
+    let lines = texts.into_iter().flatten().flat_map(|text| table::wrapped(text, WIDTH - INDENT));
     let mut row = format!("{:11}{:18}", finding.grade, finding.what);
     for (number, line) in lines.enumerate() {
         if number > 0 {
@@ -119,19 +119,4 @@ fn row(finding: &Finding) -> String {
         row.push('\n');
     }
     row
-}
-
-/// A text in lines that fit; a word that is too long has one of its own.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH - INDENT => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

@@ -33,7 +33,7 @@ impl CarryOut for List {
             super::print(&ids)?;
             return Ok(0);
         }
-        match self.formatted.format {
+        match self.formatted.format() {
             Format::Json => super::print_json(&states),
             Format::Table => {
                 super::print(&table(&states, Page::of_stdout()))?;

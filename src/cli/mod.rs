@@ -13,6 +13,7 @@ mod kill;
 mod lab;
 mod list;
 mod log;
+mod ns;
 mod pause;
 mod plan;
 mod ps;
@@ -58,6 +59,7 @@ const VERBS: &[Verb] = &[
     verb::<run::Run>("run", Room::Own),
     verb::<plan::Print>("plan", Room::Own),
     verb::<audit::Print>("audit", Room::Own),
+    verb::<ns::Ns>("ns", Room::Own),
     verb::<lab::Lab>("lab", Room::Own),
     verb::<spec::Write>("spec", Room::Oci),
     verb::<create::Create>("create", Room::Oci),

@@ -28,7 +28,7 @@ pub struct Ps {
 impl CarryOut for Ps {
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let pids = container::ps(&global.store()?, &self.id)?;
-        match self.formatted.format {
+        match self.formatted.format() {
             Format::Json => super::print(&format!("{}\n", serde_json::json!(pids)))?,
             Format::Table => {
                 let table = pick(&self.all_processes()?, &pids)?;

@@ -83,7 +83,7 @@ impl Stats {
     }
 
     fn render(&self, usages: &[Usage], page: Page) -> String {
-        match self.formatted.format {
+        match self.formatted.format() {
             Format::Json => serde_json::json!(usages).to_string() + "\n",
             Format::Table => render(usages, page),
         }
@@ -171,7 +171,7 @@ fn pressure(pressure: Pressure) -> String {
 }
 
 /// At most three digits and a unit: 640KiB, 1.5GiB.
-fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let mut number = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] {
         // What would be rounded to a fourth digit is the next unit's.

@@ -15,7 +15,16 @@ pub struct Formatted {
         default_value = "table",
         hide_possible_values = true
     )]
-    pub format: Format,
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+impl Formatted {
+    pub fn format(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// Its values.
@@ -78,6 +87,21 @@ pub fn render_within<const N: usize>(
     })
 }
 
+/// The same, where the last column is cut rather than left out.
+pub fn render_and_cut<const N: usize>(
+    header: [&str; N],
+    mut rows: Vec<[String; N]>,
+    page: Page,
+    colour: impl Fn(usize, &str) -> &'static str,
+) -> String {
+    let others: usize = widest(header, &rows)[..N - 1].iter().map(|width| width + 2).sum();
+    let width = page.width.map_or(usize::MAX, |width| width.saturating_sub(others));
+    for row in &mut rows {
+        row[N - 1] = start(&row[N - 1], width.max(header[N - 1].len()));
+    }
+    render_within(header, &rows, page, colour)
+}
+
 fn widest<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> [usize; N] {
     std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -119,6 +143,21 @@ pub fn end(text: &str, width: usize) -> String {
         Some(more @ 1..) => ['…'].into_iter().chain(text.chars().skip(more + 1)).collect(),
         _ => text.to_owned(),
     }
+}
+
+/// A text in lines that fit; a word that is too long has one of its own.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Without what would move a terminal's cursor: names and paths may be a container's.

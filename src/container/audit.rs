@@ -42,7 +42,7 @@ pub fn audit(store: &Store, id: &str) -> Result<Audit> {
 }
 
 /// `None` where a kernel doesn't tell, or none has been made yet.
-fn only_child(pid: i32) -> Option<i32> {
+pub(super) fn only_child(pid: i32) -> Option<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::launch;
 use crate::plan::Plan;
+use crate::proc;
 
 /// Stops all processes of a container where they are.
 ///
@@ -78,15 +79,11 @@ pub fn ps(store: &Store, id: &str) -> Result<Vec<i32>> {
     }))
 }
 
-/// The processes in a process's pid namespace, itself among them.
-fn namesakes(pid: i32) -> Vec<i32> {
-    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+/// The processes in a process's pid namespace, itself among them, in order.
+pub(super) fn namesakes(pid: i32) -> Vec<i32> {
+    let namespace = |pid: i32| proc::namespace(pid, "pid").ok();
     let Some(own) = namespace(pid) else {
         return vec![pid];
     };
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut found: Vec<i32> = pids.filter(|pid| namespace(*pid).as_ref() == Some(&own)).collect();
-    found.sort_unstable();
-    found
+    proc::pids().into_iter().filter(|pid| namespace(*pid) == Some(own)).collect()
 }

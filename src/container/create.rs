@@ -118,7 +118,7 @@ fn delete_ended(store: &Store, record: &Record) -> Result<()> {
             found if found.init == record.init => delete_locked(dir, found),
             _ => Ok(()),
         },
-        Err(error) if error == no_such_container(&record.id) => Ok(()),
+        Err(error) if error.is_like(&no_such_container(&record.id)) => Ok(()),
         Err(error) => Err(error),
     }
 }

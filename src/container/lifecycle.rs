@@ -39,7 +39,7 @@ pub fn list(store: &Store) -> Result<Vec<Result<State>>> {
     for id in store.ids()? {
         match state(store, &id) {
             // Removed since, or made and not yet written down.
-            Err(error) if error == no_such_container(&id) => {}
+            Err(error) if error.is_like(&no_such_container(&id)) => {}
             state => states.push(state),
         }
     }
@@ -139,13 +139,13 @@ pub(super) fn not_running(step: String) -> Error {
 /// whatever can't be removed. When a hook fails, the container is gone nevertheless.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
     let dir = match lock_to_delete(store, id, force) {
-        Err(error) if force && error == no_such_container(id) => return Ok(()),
+        Err(error) if force && error.is_like(&no_such_container(id)) => return Ok(()),
         dir => dir?,
     };
     let record = match dir.record_with_own_cgroup() {
         // What a creator left that was killed before it wrote anything down, or what
         // a delete left that was killed right before its end.
-        Err(error) if force && error == no_such_container(id) => return dir.remove(),
+        Err(error) if force && error.is_like(&no_such_container(id)) => return dir.remove(),
         record => record?,
     };
     let status = Look::at(&dir, &record)?.status;

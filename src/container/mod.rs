@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod lifecycle;
 mod meter;
+mod picture;
 mod process;
 mod record;
 mod status;
@@ -24,6 +25,10 @@ pub use events::{events, stats};
 pub use exec::{Exec, exec, exec_detached};
 pub use lifecycle::{delete, kill, list, start, state};
 pub use meter::Meter;
+pub use picture::{
+    Cgroup, Group, IdRange, Mount, Namespace, Overview, Picture, Privileges, Process, namespaces,
+    picture,
+};
 pub use status::{State, Status};
 pub use store::Store;
 

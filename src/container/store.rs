@@ -19,7 +19,7 @@ use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::record::Record;
 use crate::error::{Error, Result};
-use crate::{host, sys};
+use crate::{host, similar, sys};
 
 /// The record of a container.
 const RECORD: &str = "state.json";
@@ -104,7 +104,14 @@ impl Store {
         let path = self.root.join(id);
         match open(&path, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(StateDir { id: id.to_owned(), path, fd }),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(no_such_container(id)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                let ids = self.ids().unwrap_or_default();
+                let error = no_such_container(id);
+                Err(match similar::to(id, ids.iter().map(String::as_str)) {
+                    Some(meant) => error.hint(format!("a similar id exists: {meant}")),
+                    None => error,
+                })
+            }
             Err(errno) => Err(Error::system(format!("open container {id}"), errno)),
         }
     }

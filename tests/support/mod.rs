@@ -5,6 +5,7 @@
 
 pub mod chance;
 pub mod person;
+pub mod running;
 
 use std::collections::BTreeSet;
 use std::fs;
