@@ -51,6 +51,18 @@ labs! {
             "user time, getppid loop, one CPU, getrusage, sar"
     }
     "processes" {
+        fork_returns_twice "../../../examples/fork_returns_twice.rs"
+            "fork returns twice: the child's pid to the parent, 0 to the child"
+            "fork, parent, child"
+        execve_keeps_pid "../../../examples/execve_keeps_pid.rs"
+            "execve puts another program into the process, whose pid stays"
+            "fork + execve, exec, program"
+        posix_spawn "../../../examples/posix_spawn.rs"
+            "posix_spawn starts a program without touching the caller's memory"
+            "vfork, fork + execve, page faults"
+        process_tree "../../../examples/process_tree.rs"
+            "a container's processes are one tree below its PID 1, seen from either side"
+            "parent, child, pstree, host pid, NSpid"
         pid1_reaps_zombies "../../../examples/pid1_reaps_zombies.rs"
             "orphans become children of PID 1, and vanish only if it waits for them"
             "zombie, reaping, orphan, init, wait"
