@@ -132,8 +132,11 @@ fn trace() -> Result<()> {
 #[allow(unsafe_code, reason = "what the kernel tells about a call is a union")]
 fn entered(pid: Pid) -> Result<Option<u64>> {
     let info = ptrace::syscall_info(pid)?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return Ok(None);
+    }
     // SAFETY: The kernel has filled in this part of the union, since it says that a call begins.
-    Ok((info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| unsafe { info.u.entry.nr }))
+    Ok(Some(unsafe { info.u.entry.nr }))
 }
 
 /// Stops the processor until the next interrupt, if the processor allows that.

@@ -46,7 +46,7 @@ labs! {
         system_calls "../../../examples/system_calls.rs"
             "a program reaches a device by system calls, and in no other way"
             "hello world, strace, ptrace, trace, count by kind, privileged instruction"
-        user_and_system_time "../../../examples/user_and_system_time.rs"
+        user_time "../../../examples/user_time.rs"
             "system calls take system time, computing takes user time alone"
             "user time, getppid loop, one CPU, getrusage, sar"
     }
