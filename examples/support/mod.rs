@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each demo uses its own part of this")]
 
 pub mod bundle;
+pub mod crowd;
 pub mod findings;
 pub mod fork;
 pub mod handler;

@@ -99,6 +99,12 @@ labs! {
             "SIGABRT, RLIMIT_CORE, ulimit -c, core_pattern, crash"
     }
     "exclusive control" {
+        file_lock "../../../examples/file_lock.rs"
+            "only a lock that is tested and taken in one step keeps every update"
+            "flock, lock file, O_EXCL, lost updates, race, 1,000 increments"
+        compare_exchange "../../../examples/compare_exchange.rs"
+            "an exchange that is refused when the number has changed loses no update"
+            "compare-and-exchange, compare-and-swap, atomic, spin lock, lost updates"
     }
     "threads" {
         threads_share "../../../examples/threads_share.rs"
