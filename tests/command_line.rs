@@ -116,6 +116,38 @@ fn an_option_that_stands_before_the_verb_is_told_so() {
 }
 
 #[test]
+fn what_is_mistyped_is_answered_with_what_was_meant() {
+    let root = rootfs();
+    let root = root.to_str().unwrap();
+    for (words, status, told) in [
+        (&["rnu"][..], 125, "(rnu): there is no such verb; a similar verb exists: run\n"),
+        (&["help", "lst"], 125, "a similar verb exists: list\n"),
+        (&["nothing-of-the-kind"], 125, "it is one of run, exec, "),
+        (&["--rot", "x", "list"], 125, "a similar one exists: --root\n"),
+        (&["run", "--memroy", "1g", root], 125, "a similar argument exists: '--memory'"),
+        (&["run", root, "--memroy=1g", "true"], 125, "run has no such option, but --memory\n"),
+        (&["list", "--formt", "json"], 1, "a similar argument exists: '--format'"),
+        (&["list", "--format", "tabel"], 1, "a similar value exists: 'table'"),
+        (&["run", "--net", "hots", root], 125, "a similar value exists: 'host'"),
+    ] {
+        let output = minirun(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {}", said(&output));
+        assert!(stderr(&output).contains(told), "{words:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn help_is_the_same_however_it_is_asked_for() {
+    for verb in ["run", "ns", "list"] {
+        let text = stdout(&[verb, "--help"]);
+        assert!(text.contains("\nExamples:\n  minirun ") && text.ends_with('\n'), "{text}");
+        assert_eq!(stdout(&[verb, "-h"]), text);
+        assert_eq!(stdout(&["help", verb]), text);
+    }
+    assert_eq!(stdout(&["help"]), stdout(&["--help"]));
+}
+
+#[test]
 fn a_reader_that_went_away_is_no_error() {
     for args in [&["features"][..], &["--help"], &["spec", "--print"], &["spec", "--help"]] {
         let mut child =

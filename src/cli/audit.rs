@@ -10,21 +10,11 @@ use super::global::Global;
 use super::settings::Settings;
 use super::table::{self, Format, Formatted};
 
-/// Print what a process in a container can and can't do, and how bad that is
+/// Grade what a process in a container can and can't do
 #[derive(Debug, Parser)]
-#[command(
-    override_usage = "minirun audit [OPTIONS] [OPTIONS OF RUN] ROOTFS [COMMAND]...
+#[command(override_usage = "minirun audit [OPTIONS] [OPTIONS OF RUN] ROOTFS [COMMAND]...
        minirun audit [OPTIONS] CONTAINER
-       minirun audit [OPTIONS] --bundle DIR",
-    after_help = "\
-Grades:
-  ok         as it should be
-  weak       helps whoever found a hole elsewhere, or harms other containers
-  dangerous  a way to the host by itself
-
-A CONTAINER is judged by what the kernel says of its first process, the others by what
-they ask for; nothing is started."
-)]
+       minirun audit [OPTIONS] --bundle DIR")]
 pub struct Print {
     /// Root filesystem of a container that would be run, or the id of one that runs
     #[arg(value_name = "ROOTFS|CONTAINER", required_unless_present = "bundle")]
@@ -52,6 +42,20 @@ enum FailOn {
 }
 
 impl CarryOut for Print {
+    const NOTES: &'static str = "\
+Grades:
+  ok         as it should be
+  weak       helps whoever found a hole elsewhere, or harms other containers
+  dangerous  a way to the host by itself
+
+A CONTAINER is judged by what the kernel says of its first process, the others by what
+they ask for; nothing is started.
+
+Examples:
+  minirun audit ./rootfs                            what run ./rootfs would permit
+  minirun audit --fail-on dangerous --bundle DIR    a check for CI
+  minirun audit web                                 a container that runs";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let audit = self.audit(global)?;
         match self.formatted.format() {

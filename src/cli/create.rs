@@ -24,6 +24,11 @@ pub struct Create {
 }
 
 impl CarryOut for Create {
+    const NOTES: &'static str = "\
+Examples:
+  minirun spec --bundle web ./rootfs httpd -f && minirun create --bundle web web-1
+  minirun start web-1 && minirun list";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let request = Request {
             pid_file: self.pid_file.clone(),

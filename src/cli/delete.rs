@@ -18,6 +18,11 @@ pub struct Delete {
 }
 
 impl CarryOut for Delete {
+    const NOTES: &'static str = "\
+Examples:
+  minirun delete web           a container that has stopped
+  minirun delete --force web   even while it runs";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         container::delete(&global.store()?, &self.id, self.force)?;
         Ok(0)

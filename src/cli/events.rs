@@ -13,7 +13,7 @@ use super::CarryOut;
 use super::global::Global;
 use super::values;
 
-/// Print what a container uses, again and again, and when it runs out of memory
+/// Print what a container uses, and when it runs out of memory
 #[derive(Debug, Parser)]
 pub struct Events {
     /// Print it once

@@ -82,6 +82,12 @@ pub struct Exec {
 }
 
 impl CarryOut for Exec {
+    const NOTES: &'static str = "\
+Examples:
+  minirun exec web ps               one more process in the container web
+  minirun exec --tty web /bin/sh    a shell in it
+  minirun exec --user 1000:1000 --env A=b web env";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let store = global.store()?;
         let exec = self.asked();

@@ -9,6 +9,7 @@ use minirun::Error;
 use minirun::container::Store;
 
 use super::log::{Format, Log};
+use super::table::wrapped;
 
 /// What holds for every verb.
 #[derive(Debug, Default)]
@@ -30,23 +31,53 @@ pub enum Asked {
     Nothing,
 }
 
-/// Those that people put behind the verb by mistake.
-pub const NAMES: &[&str] =
-    &["--root", "--log", "--log-format", "--debug", "--systemd-cgroup", "--rootless"];
+/// An option as the help, the manual and the completions have it.
+pub struct Row {
+    pub name: &'static str,
+    /// What its value is called; empty for a switch.
+    pub value: &'static str,
+    pub about: &'static str,
+}
+
+/// All but --help and --version, which clap has by itself.
+pub const OPTIONS: &[Row] = &[
+    Row {
+        name: "root",
+        value: "DIR",
+        about: "Keep the state of containers here [default: /run/minirun, or \
+                $XDG_RUNTIME_DIR/minirun]",
+    },
+    Row { name: "log", value: "FILE", about: "Append errors to a file, too" },
+    Row {
+        name: "log-format",
+        value: "text|json",
+        about: "How lines of the log look [default: text]",
+    },
+    Row { name: "debug", value: "", about: "Log more than errors" },
+    Row { name: "systemd-cgroup", value: "", about: "Have systemd make the cgroups of bundles" },
+    Row {
+        name: "rootless",
+        value: "auto|true|false",
+        about: "Accepted from callers; minirun finds out by itself which cgroups it may make",
+    },
+];
 
 /// For `minirun --help`.
-pub const HELP: &str = "      --root DIR               Keep the state of containers here
-                               [default: /run/minirun, or $XDG_RUNTIME_DIR/minirun]
-      --log FILE               Append errors to a file, too
-      --log-format text|json   How lines of the log look [default: text]
-      --debug                  Log more than errors
-      --systemd-cgroup         Have systemd make the cgroups of bundles
-      --rootless auto|true|false
-                               Accepted from callers; minirun finds out by itself
-                               which cgroups it may make
-  -h, --help                   Print help
-  -v, -V, --version            Print version
-";
+pub fn help() -> String {
+    let mut text = String::new();
+    for row in OPTIONS {
+        let mut option = format!("      --{} {}", row.name, row.value);
+        if option.len() > 30 {
+            text += &format!("{option}\n");
+            option.clear();
+        }
+        for line in wrapped(row.about, 49) {
+            text += &format!("{option:30} {line}\n");
+            option.clear();
+        }
+    }
+    text + "  -h, --help                   Print help\n  -v, -V, --version            Print version\n"
+}
 
 impl Global {
     /// Reads the arguments up to the verb.
@@ -87,8 +118,13 @@ impl Global {
                 b"h" | b"help" => break Asked::Help,
                 b"v" | b"V" | b"version" => break Asked::Version,
                 _ => {
-                    return Err(wrong(&arg, "there is no such option")
-                        .hint("see minirun --help; options of a verb come after it"));
+                    let names = OPTIONS.iter().map(|row| row.name).chain(["help", "version"]);
+                    let name = String::from_utf8_lossy(name);
+                    let error = wrong(&arg, "there is no such option");
+                    return Err(match minirun::similar::to(&name, names) {
+                        Some(meant) => error.hint(format!("a similar one exists: --{meant}")),
+                        None => error.hint("see minirun --help; options of a verb come after it"),
+                    });
                 }
             }
         };
@@ -181,6 +217,17 @@ mod tests {
         ] {
             assert_eq!(read(words).expect_err(words).place(), Some(place));
         }
+    }
+
+    #[test]
+    fn every_option_of_the_help_is_understood() {
+        for row in OPTIONS {
+            let value = row.value.split('|').next().unwrap_or_default();
+            let words = format!("--{} {value} list", row.name);
+            assert!(matches!(read(&words), Ok((_, Asked::Verb(..)))), "{words}");
+        }
+        let hint = read("--rot x list").unwrap_err().to_string();
+        assert!(hint.ends_with("a similar one exists: --root"), "{hint}");
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub struct Kill {
 }
 
 impl CarryOut for Kill {
+    const NOTES: &'static str = "\
+Examples:
+  minirun kill web             SIGTERM for its first process
+  minirun kill --all web KILL  the end of all of them";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         container::kill(&global.store()?, &self.id, self.signal, self.all)?;
         Ok(0)

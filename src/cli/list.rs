@@ -19,6 +19,12 @@ pub struct List {
 }
 
 impl CarryOut for List {
+    const NOTES: &'static str = "\
+Examples:
+  minirun list                 all containers
+  minirun list --quiet         their ids alone
+  minirun list --json | jq     for programs";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let mut states = Vec::new();
         for state in container::list(&global.store()?)? {

@@ -9,6 +9,7 @@ mod exec;
 mod features;
 mod files;
 mod global;
+mod help;
 mod kill;
 mod lab;
 mod list;
@@ -34,17 +35,20 @@ use std::io::{Read, Write};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Parser};
 use global::{Asked, Global};
+use help::Purpose;
 use minirun::Error;
 
 /// A verb: only the parser of the one that was asked for is built.
 struct Verb {
     name: &'static str,
     room: Room,
+    purpose: Purpose,
+    notes: &'static str,
     parser: fn() -> clap::Command,
     carry_out: fn(&ArgMatches, &Global) -> Result<u8, Error>,
 }
 
-/// Whose conventions a verb follows: its place in the help, and how it fails.
+/// Whose conventions a verb follows when it fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Room {
     /// minirun's own: as `docker run`, 125 to 127.
@@ -56,51 +60,54 @@ enum Room {
 }
 
 const VERBS: &[Verb] = &[
-    verb::<run::Run>("run", Room::Own),
-    verb::<plan::Print>("plan", Room::Own),
-    verb::<audit::Print>("audit", Room::Own),
-    verb::<ns::Ns>("ns", Room::Own),
-    verb::<lab::Lab>("lab", Room::Own),
-    verb::<spec::Write>("spec", Room::Oci),
-    verb::<create::Create>("create", Room::Oci),
-    verb::<start::Start>("start", Room::Oci),
-    verb::<state::State>("state", Room::Oci),
-    verb::<list::List>("list", Room::Oci),
-    verb::<kill::Kill>("kill", Room::Oci),
-    verb::<delete::Delete>("delete", Room::Oci),
-    verb::<exec::Exec>("exec", Room::Inside),
-    verb::<ps::Ps>("ps", Room::Oci),
-    verb::<pause::Pause>("pause", Room::Oci),
-    verb::<pause::Resume>("resume", Room::Oci),
-    verb::<update::Update>("update", Room::Oci),
-    verb::<events::Events>("events", Room::Oci),
-    verb::<stats::Stats>("stats", Room::Oci),
-    verb::<features::Features>("features", Room::Oci),
+    verb::<run::Run>("run", Room::Own, Purpose::Run),
+    verb::<exec::Exec>("exec", Room::Inside, Purpose::Run),
+    verb::<spec::Write>("spec", Room::Oci, Purpose::Run),
+    verb::<lab::Lab>("lab", Room::Own, Purpose::Learn),
+    verb::<plan::Print>("plan", Room::Own, Purpose::Learn),
+    verb::<ns::Ns>("ns", Room::Own, Purpose::Learn),
+    verb::<audit::Print>("audit", Room::Own, Purpose::Learn),
+    verb::<create::Create>("create", Room::Oci, Purpose::Operate),
+    verb::<start::Start>("start", Room::Oci, Purpose::Operate),
+    verb::<state::State>("state", Room::Oci, Purpose::Operate),
+    verb::<list::List>("list", Room::Oci, Purpose::Operate),
+    verb::<kill::Kill>("kill", Room::Oci, Purpose::Operate),
+    verb::<delete::Delete>("delete", Room::Oci, Purpose::Operate),
+    verb::<ps::Ps>("ps", Room::Oci, Purpose::Operate),
+    verb::<pause::Pause>("pause", Room::Oci, Purpose::Operate),
+    verb::<pause::Resume>("resume", Room::Oci, Purpose::Operate),
+    verb::<update::Update>("update", Room::Oci, Purpose::Operate),
+    verb::<events::Events>("events", Room::Oci, Purpose::Operate),
+    verb::<stats::Stats>("stats", Room::Oci, Purpose::Operate),
+    verb::<features::Features>("features", Room::Oci, Purpose::Operate),
 ];
 
 /// The arguments of a verb, which know what to do.
 trait CarryOut: Parser {
+    /// What its help ends with: examples, and what else is to be known.
+    const NOTES: &'static str = "";
+
     /// Does what was asked for; gives the exit status.
     fn carry_out(&self, global: &Global) -> Result<u8, Error>;
 }
 
-const fn verb<V: CarryOut>(name: &'static str, room: Room) -> Verb {
+const fn verb<V: CarryOut>(name: &'static str, room: Room, purpose: Purpose) -> Verb {
     let carry_out = |matches: &ArgMatches, global: &Global| match V::from_arg_matches(matches) {
         Ok(verb) => verb.carry_out(global),
         Err(error) => Err(Error::said("read the command line", error.to_string())),
     };
-    Verb { name, room, parser: V::command, carry_out }
+    Verb { name, room, purpose, notes: V::NOTES, parser: V::command, carry_out }
 }
 
 /// Parses the arguments and carries out the verb; gives the exit status.
 pub fn main() -> u8 {
     match Global::read(std::env::args_os().skip(1)) {
-        Ok((global, Asked::Help)) => shown(&global, &help()),
+        Ok((global, Asked::Help)) => shown(&global, &help::text()),
         Ok((global, Asked::Version)) => shown(&global, &version()),
         Ok((global, Asked::Verb(name, args))) => dispatch(&global, &name, args),
         Ok((_, Asked::Nothing)) => {
             // As with every usage error, what helps goes where errors go.
-            let _ = std::io::stderr().write_all(help().as_bytes());
+            let _ = std::io::stderr().write_all(help::text().as_bytes());
             125
         }
         Err(error) => {
@@ -116,19 +123,15 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
         return 1;
     }
     if name == "help" {
-        let verb = args.first().and_then(|name| VERBS.iter().find(|verb| name == verb.name));
-        return match verb {
-            Some(verb) => shown(global, &parser(verb).render_long_help().to_string()),
-            None => shown(global, &help()),
+        return match args.first().map(|name| found(name)) {
+            None => shown(global, &help::text()),
+            Some(Ok(verb)) => shown(global, &help::of_verb(verb)),
+            Some(Err(error)) => fail(global, &error),
         };
     }
-    let Some(verb) = VERBS.iter().find(|verb| name == verb.name) else {
-        let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
-        let error = Error::said("read the command line", "there is no such verb")
-            .at(name.to_string_lossy())
-            .hint(format!("it is one of {}", names.join(", ")));
-        global.log.error("minirun", &error);
-        return 125;
+    let verb = match found(name) {
+        Ok(verb) => verb,
+        Err(error) => return fail(global, &error),
     };
     global.log.debug(&format!("{} {args:?}", verb.name));
     // Before the arguments are parsed, since that would be done twice.
@@ -143,13 +146,28 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
     outcome.unwrap_or_else(|error| verb.failed(global, &error))
 }
 
+fn found(name: &OsStr) -> Result<&'static Verb, Error> {
+    if let Some(verb) = VERBS.iter().find(|verb| name == verb.name) {
+        return Ok(verb);
+    }
+    let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
+    let typed = name.to_string_lossy();
+    let error = Error::said("read the command line", "there is no such verb").at(typed.clone());
+    Err(match minirun::similar::to(&typed, names.iter().copied()) {
+        Some(meant) => error.hint(format!("a similar verb exists: {meant}")),
+        None => error.hint(format!("it is one of {}", names.join(", "))),
+    })
+}
+
+fn fail(global: &Global, error: &Error) -> u8 {
+    global.log.error("minirun", error);
+    error.exit_code()
+}
+
 impl Verb {
     fn failed(&self, global: &Global, error: &Error) -> u8 {
         match self.room {
-            Room::Own => {
-                global.log.error("minirun", error);
-                error.exit_code()
-            }
+            Room::Own => fail(global, error),
             Room::Oci | Room::Inside => {
                 global.log.error("minirun: error", error);
                 self.room.failure()
@@ -177,21 +195,32 @@ fn fail_as_oci(global: &Global, error: &Error) -> u8 {
 
 /// Wrong arguments, or a request for help.
 fn misused(verb: &Verb, global: &Global, usage: &clap::Error) -> u8 {
-    // A reader that went away, as in `minirun run --help | head -1`, has seen enough.
-    let _ = usage.print();
     if matches!(usage.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return 0;
+        return shown(global, &help::of_verb(verb));
     }
+    let _ = usage.print();
     let text = usage.to_string();
     let first = text.lines().next().unwrap_or_default();
-    if let Some(option) = global::NAMES.iter().find(|name| first.contains(&format!("'{name}'"))) {
+    if let Some(option) =
+        global::OPTIONS.iter().find(|row| first.contains(&format!("'--{}'", row.name)))
+    {
         let _ = writeln!(
             std::io::stderr(),
-            "{option} stands before the verb, as in minirun --root DIR list"
+            "--{} stands before the verb, as in minirun --root DIR list",
+            option.name
         );
     }
     global.log.note("error", first.trim_start_matches("error: "));
     verb.room.failure()
+}
+
+/// An option's name that a verb has, like one that it hasn't.
+fn similar_option(verb: &str, option: &str) -> Option<String> {
+    let parser = VERBS.iter().find(|row| row.name == verb).map(parser)?;
+    let names: Vec<&str> = parser.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let (name, _) = option.split_once('=').unwrap_or((option, ""));
+    let meant = minirun::similar::to(name.strip_prefix("--")?, names);
+    meant.map(|meant| format!("--{meant}"))
 }
 
 fn parser(verb: &Verb) -> clap::Command {
@@ -200,38 +229,6 @@ fn parser(verb: &Verb) -> clap::Command {
         .bin_name(format!("minirun {}", verb.name))
         .no_binary_name(true)
         .max_term_width(100)
-}
-
-fn help() -> String {
-    let list = |own: bool| -> String {
-        let verbs = VERBS.iter().filter(|verb| (verb.room == Room::Own) == own);
-        let line = |verb: &Verb| {
-            let about = (verb.parser)().get_about().map(ToString::to_string).unwrap_or_default();
-            format!("  {:9} {about}\n", verb.name)
-        };
-        verbs.map(line).collect()
-    };
-    format!(
-        "\
-A minimal container runtime: a directory and a command, isolated by Linux namespaces
-
-Usage: minirun [OPTIONS] VERB [ARGUMENTS]...
-
-From a directory and a command:
-{}
-As an OCI runtime, from a bundle's config.json:
-{}
-Options, before the verb:
-{}
-Try:  minirun run ./rootfs /bin/sh        a shell in a container
-      minirun run --explain ./rootfs ps   every step, told as it is taken
-      minirun plan ./rootfs               the steps, without taking them
-      minirun VERB --help                 all about a verb
-",
-        list(true),
-        list(false),
-        global::HELP
-    )
 }
 
 /// Container engines look for the words `version` and `commit:`.
@@ -271,10 +268,7 @@ fn parse_json<T: serde::de::DeserializeOwned>(text: &str, option: &str) -> Resul
 fn shown(global: &Global, text: &str) -> u8 {
     match print(text) {
         Ok(()) => 0,
-        Err(error) => {
-            global.log.error("minirun", &error);
-            error.exit_code()
-        }
+        Err(error) => fail(global, &error),
     }
 }
 

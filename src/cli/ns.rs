@@ -8,7 +8,7 @@ use super::CarryOut;
 use super::global::Global;
 use super::table::{self, Format, Formatted, Page, end, printable, start};
 
-/// Show a container or a process from both sides: namespaces, processes, mounts, ids, limits
+/// Show a container or a process from both sides, inside and outside
 ///
 /// INSIDE is what the container sees, OUTSIDE what is the same here, where minirun runs. A
 /// number that is no container's id is a PID. Without an argument: who is in other
@@ -23,6 +23,13 @@ pub struct Ns {
 }
 
 impl CarryOut for Ns {
+    const NOTES: &'static str = "\
+Examples:
+  minirun ns             who lives in other namespaces than you
+  minirun ns web         the container web from both sides
+  minirun ns $$          your shell
+  minirun ns --json 1    process 1, for programs";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         // A process is to be seen without any directory of containers.
         let store = match global.store() {

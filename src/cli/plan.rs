@@ -31,6 +31,13 @@ pub struct Print {
 }
 
 impl CarryOut for Print {
+    const NOTES: &'static str = "\
+Examples:
+  minirun plan ./rootfs                      the steps of run ./rootfs
+  minirun plan --read-only --net host ./rootfs /bin/sh
+  minirun plan --bundle DIR                  those of a config.json
+  minirun plan --json ./rootfs | jq .steps   for programs";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let target = self.target.as_deref();
         let plan = match &self.bundle {

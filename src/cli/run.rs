@@ -17,17 +17,8 @@ use super::target::{Asked, Here, Target};
 
 /// Run a command in a new container, or a bundle as one
 #[derive(Debug, Parser)]
-#[command(
-    override_usage = "minirun run [OPTIONS] ROOTFS [COMMAND]...
-       minirun run [OPTIONS] [--bundle DIR] ID",
-    after_help = "\
-A command in a ROOTFS is locked down: eleven capabilities, the container engines' default
-seccomp profile, no_new_privs, no network but lo, no file of the host's but ROOTFS. What
-loosens that is under Security, --net and --bind; minirun audit with the same words says how
-far. A bundle's config.json says all of it itself.
-
-An ID has no slash; write ./NAME for a directory of the same name."
-)]
+#[command(override_usage = "minirun run [OPTIONS] ROOTFS [COMMAND]...
+       minirun run [OPTIONS] [--bundle DIR] ID")]
 pub struct Run {
     /// Directory to use as the root filesystem, or the id for the container of a bundle
     #[arg(value_name = "ROOTFS|ID")]
@@ -82,6 +73,23 @@ struct Watching {
 }
 
 impl CarryOut for Run {
+    const NOTES: &'static str = "\
+A command in a ROOTFS is locked down: eleven capabilities, the container engines' default
+seccomp profile, no_new_privs, no network but lo, no file of the host's but ROOTFS. What
+loosens that is under Security, --net and --bind; minirun audit with the same words says how
+far. A bundle's config.json says all of it itself.
+
+An ID has no slash; write ./NAME for a directory of the same name.
+
+Examples:
+  minirun run ./rootfs                               a shell
+  minirun run --explain ./rootfs ps                  every step, told as it is taken
+  minirun run --memory 64m --pids 99 ./rootfs ./job  with limits
+  minirun run --timeout 5m --report r.json ./rootfs ./test
+                                                     for CI: a time limit, a report
+  minirun run -v $PWD:/src:ro -w /src ./rootfs make  with files of the host
+  minirun run --bundle DIR web                       a bundle as the container web";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let default = BundleOptions::default();
         let bundle = self.bundle.as_ref().unwrap_or(&default);

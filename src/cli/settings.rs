@@ -129,9 +129,11 @@ impl Settings {
         let container = self.container(rootfs)?;
         if let Some(option) = words.first().filter(|word| word.starts_with('-')) {
             let reason = format!("{option} stands where the command should");
-            return Err(Error::said("read the command line", reason)
-                .at("COMMAND")
-                .hint("run has no such option; see minirun run --help"));
+            let error = Error::said("read the command line", reason).at("COMMAND");
+            return Err(error.hint(match super::similar_option("run", option) {
+                Some(meant) => format!("run has no such option, but {meant}"),
+                None => "run has no such option; see minirun run --help".to_owned(),
+            }));
         }
         let mut words = words.iter().cloned();
         let mut command = container.command(words.next().unwrap_or_else(|| "/bin/sh".to_owned()));

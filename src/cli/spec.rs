@@ -11,16 +11,10 @@ use super::CarryOut;
 use super::global::Global;
 use super::settings::Settings;
 
-/// Write a config.json: one to start from, or the one that does the same as `run`
+/// Write a config.json: to start from, or to do the same as `run`
 #[derive(Debug, Parser)]
-#[command(
-    override_usage = "minirun spec [--rootless] [--bundle DIR]
-       minirun spec [--bundle DIR] [OPTIONS OF RUN] ROOTFS [COMMAND]...",
-    after_help = "\
-A bundle is a directory with a config.json and usually a root filesystem in it. To make one:
-  mkdir -p box/rootfs && cp -r ./rootfs box/ && minirun spec --bundle box
-  minirun run --bundle box my-id"
-)]
+#[command(override_usage = "minirun spec [--rootless] [--bundle DIR]
+       minirun spec [--bundle DIR] [OPTIONS OF RUN] ROOTFS [COMMAND]...")]
 pub struct Write {
     /// Directory to use as the root filesystem
     rootfs: Option<String>,
@@ -41,6 +35,15 @@ pub struct Write {
 }
 
 impl CarryOut for Write {
+    const NOTES: &'static str = "\
+A bundle is a directory with a config.json and usually a root filesystem in it. To make one:
+  mkdir -p box/rootfs && cp -r ./rootfs box/ && minirun spec --bundle box
+  minirun run --bundle box my-id
+
+Examples:
+  minirun spec --bundle box                         a config.json to start from
+  minirun spec --print --memory 64m ./rootfs httpd  what run would do, as a config.json";
+
     fn carry_out(&self, _: &Global) -> Result<u8, Error> {
         let spec = match &self.rootfs {
             Some(rootfs) => self.like_run(rootfs)?,

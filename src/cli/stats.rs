@@ -11,7 +11,7 @@ use super::global::Global;
 use super::table::{self, Format, Formatted, Page};
 use super::values;
 
-/// Show what running containers use: processors, memory, processes, devices
+/// Show what running containers use: processors, memory, devices
 ///
 /// CPU is in percent of one processor. PSI is pressure stall information: the percentage of
 /// the last ten seconds in which some / all processes of a container had to wait. A dash
@@ -41,6 +41,11 @@ const ERASE_BELOW: &str = "\x1b[J";
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 impl CarryOut for Stats {
+    const NOTES: &'static str = "\
+Examples:
+  minirun stats                all that run, once
+  minirun stats --watch web    again and again, until Ctrl-C";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let mut meter = Meter::new(&global.store()?, &self.ids)?;
         meter.read()?;

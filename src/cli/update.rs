@@ -65,6 +65,11 @@ pub struct Update {
 }
 
 impl CarryOut for Update {
+    const NOTES: &'static str = "\
+Examples:
+  minirun update --memory 128m --pids-limit 200 web
+  minirun update --cpu-quota 50000 --cpu-period 100000 web    half a processor";
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let resources = match self.resources.as_deref() {
             Some(file) => super::read_json(file, "--resources")?,
