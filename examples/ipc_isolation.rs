@@ -1,26 +1,30 @@
 //! An IPC namespace: System V objects and POSIX message queues have no place in the file
 //! system, so neither a new root nor file permissions keep them apart; this does.
 //!
-//! ipcmk(1) makes a message queue on the host. The same ipcmk makes one in the container's
-//! IPC namespace, entered with nsenter(1): all else is the host's there, so that nothing
-//! but the namespace can make the difference.
+//! The same program is started on the host and in a container. Either makes queues when it is
+//! told to, and lists what it sees in /proc/sysvipc/msg, which shows the queues of the
+//! namespace of whoever opens it.
 //!
-//! Read next: ipc_namespaces(7), sysvipc(7), mq_overview(7).
+//! Read next: ipc_namespaces(7), sysvipc(7), msgget(2), mq_overview(7).
 
 mod support;
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::fs::{self, File};
+use std::io::{BufRead, Write, stdin};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
 
-use minirun::Container;
-use support::{Demo, Result, Shell, Table, namespace};
+use minirun::{Child, Container, Stdio};
+use support::findings::{end, found};
+use support::queue::Queue;
+use support::{Demo, Result, Table, itself, namespace, read_until};
 
 const DEMO: Demo = Demo {
-    intro: "One System V message queue is made on the host, one in the container's IPC\n\
-            namespace, and a POSIX queue in the container. Each side lists what it sees,\n\
-            System V queues by their keys.",
+    intro: "One System V message queue is made on the host, one in a container, and a POSIX\n\
+            queue in the container. Each side lists what it sees, System V queues by their\n\
+            keys.",
     columns: ["host", "container"],
     claim: "message queues are seen in their own IPC namespace only",
 };
@@ -28,165 +32,158 @@ const DEMO: Demo = Demo {
 const QUEUES: &str = "/proc/sysvipc/msg";
 
 pub fn main() -> ExitCode {
-    DEMO.run(compare)
+    match itself::part() {
+        Some(_) => end(serve()),
+        None => DEMO.run_without_rootfs(compare),
+    }
 }
 
-fn compare(rootfs: &Path, table: &mut Table) -> Result<()> {
-    let mut shell = Shell::start(&Container::new(rootfs))?;
-
-    let (host_namespace, namespace) = (namespace("ipc")?, shell.run("readlink /proc/self/ns/ipc")?);
-    table.row("IPC namespace", &host_namespace, &namespace);
-    table.expect(namespace != host_namespace, "two IPC namespaces", &namespace);
-
-    let (host_queues, queues) = (on_host()?, inside(&mut shell)?);
-    table.row("queues at first", in_words(&host_queues), in_words(&queues));
-    table.expect(queues.is_empty(), "no queues in a new container", in_words(&queues));
-
-    let host_queue = HostQueue::make()?;
-    let made = key_of(&on_host()?, &host_queue.id)?;
-    let (host_queues, queues) = (on_host()?, inside(&mut shell)?);
-    table.row("one is made on the host", in_words(&host_queues), in_words(&queues));
-    table.expect(
-        !queues.iter().any(|queue| queue.key == made),
-        format!("the host's queue {made} to be out of the container's sight"),
-        in_words(&queues),
-    );
-
-    let id = make_inside(shell.pid()?)?;
-    let (host_queues, queues) = (on_host()?, inside(&mut shell)?);
-    let made_inside = key_of(&queues, &id)?;
-    table.row("one is made inside", in_words(&host_queues), in_words(&queues));
-    table.expect(
-        host_queues.iter().any(|queue| queue.key == made)
-            && !host_queues.iter().any(|queue| queue.key == made_inside),
-        format!("the host to see its own queue {made} and not {made_inside}"),
-        in_words(&host_queues),
-    );
-
-    // A file that is made in an mqueue filesystem is a queue (mq_overview(7)).
-    let name = format!("demo-{}", std::process::id());
-    let said = shell.run(&format!("touch /dev/mqueue/{name}; ls /dev/mqueue"))?;
-    let host_said = posix_on_host()?;
-    table.row("POSIX queues", &host_said, &said);
-    table.expect(said == name, format!("the POSIX queue {name} inside"), &said);
-    table.expect(!host_said.contains(&name), format!("no {name} on the host"), &host_said);
+/// Does what each line says, until there are no more; what was made is removed then.
+fn serve() -> Result<()> {
+    let mut made = Vec::new();
+    for line in stdin().lock().lines() {
+        let answer = match line?.split(' ').collect::<Vec<_>>()[..] {
+            ["namespace"] => namespace("ipc")?,
+            ["list"] => in_words(&keys()?),
+            ["make"] => {
+                let queue = Queue::make()?;
+                let key = in_hex(queue.key);
+                made.push(queue);
+                key
+            }
+            // A file that is made in an mqueue filesystem is a queue (mq_overview(7)).
+            ["posix", name] => {
+                let place = mqueue()?.ok_or("expected an mqueue filesystem; saw none")?;
+                File::create(place.join(name))?;
+                posix()?
+            }
+            ["posix"] => posix()?,
+            ref words => return Err(format!("expected something to do; saw {words:?}").into()),
+        };
+        found("it", answer)?;
+    }
     Ok(())
 }
 
-/// One line of /proc/sysvipc/msg. Ids are small numbers in every namespace; keys, which
-/// ipcmk makes at random, tell queues apart.
-struct Queue {
-    key: String,
-    id: String,
+fn keys() -> Result<Vec<String>> {
+    let text = fs::read_to_string(QUEUES).map_err(|error| format!("read {QUEUES}: {error}"))?;
+    let key = |line: &str| Some(in_hex(line.split_whitespace().next()?.parse().ok()?));
+    let odd = || format!("expected the table of {QUEUES}; saw {text:?}").into();
+    text.lines().skip(1).map(|line| key(line).ok_or_else(odd)).collect()
 }
 
-/// The file shows the queues of the namespace of whoever opens it.
-fn on_host() -> Result<Vec<Queue>> {
-    parse(&fs::read_to_string(QUEUES).map_err(|error| format!("read {QUEUES}: {error}"))?)
+fn in_hex(key: i32) -> String {
+    format!("{key:#010x}")
 }
 
-fn inside(shell: &mut Shell) -> Result<Vec<Queue>> {
-    parse(&shell.run(&format!("cat {QUEUES}"))?)
+fn in_words(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
-fn parse(text: &str) -> Result<Vec<Queue>> {
-    let odd = || format!("expected the table of {QUEUES}; saw {text:?}");
-    if !text.trim_start().starts_with("key") {
-        return Err(odd().into());
-    }
-    let queue = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let key: i32 = fields.next()?.parse().ok()?;
-        Some(Queue { key: format!("{key:#010x}"), id: fields.next()?.to_owned() })
-    };
-    text.lines().skip(1).map(|line| queue(line).ok_or_else(|| odd().into())).collect()
-}
-
-fn key_of(queues: &[Queue], id: &str) -> Result<String> {
-    let found = queues.iter().find(|queue| queue.id == id);
-    let missing = || format!("expected the queue with id {id}; saw {}", in_words(queues));
-    Ok(found.ok_or_else(missing)?.key.clone())
-}
-
-fn in_words(queues: &[Queue]) -> String {
-    let keys: Vec<_> = queues.iter().map(|queue| queue.key.as_str()).collect();
-    if keys.is_empty() { "none".to_owned() } else { keys.join(" ") }
-}
-
-/// A message queue on the host, and the shell that keeps it. Nothing ties a queue's life
-/// to a process; so the shell waits at a pipe and removes the queue when the pipe closes,
-/// which it does however this process ends.
-struct HostQueue {
-    id: String,
-    keeper: Child,
-}
-
-const KEEPER: &str = r#"
-    trap '' HUP INT QUIT TERM
-    made=$(ipcmk -Q) || exit
-    id=${made##* }
-    echo "$id"
-    read -r end_of_file
-    ipcrm -q "$id"
-"#;
-
-impl HostQueue {
-    fn make() -> Result<HostQueue> {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", KEEPER]).env("LC_ALL", "C");
-        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut queue = HostQueue { id: String::new(), keeper };
-        if let Some(output) = queue.keeper.stdout.take() {
-            BufReader::new(output).read_line(&mut queue.id)?;
-        }
-        queue.id.truncate(queue.id.trim_end().len());
-        if queue.id.is_empty() {
-            return Err("expected ipcmk to make a queue; saw none (it is in util-linux)".into());
-        }
-        Ok(queue)
-    }
-}
-
-impl Drop for HostQueue {
-    fn drop(&mut self) {
-        self.keeper.stdin = None;
-        let _ = self.keeper.wait();
-    }
-}
-
-/// Makes a queue in the IPC namespace of a process; it ends with the namespace.
-fn make_inside(pid: u32) -> Result<String> {
-    let mut command = Command::new("nsenter");
-    command.args(["--ipc", "--target", &pid.to_string()]);
-    // An ordinary user's rights over the container come from its user namespace.
-    let user = fs::read_link(format!("/proc/{pid}/ns/user"))
-        .map_err(|error| format!("read /proc/{pid}/ns/user: {error}"))?;
-    if user.display().to_string() != namespace("user")? {
-        command.args(["--user", "--preserve-credentials"]);
-    }
-    command.args(["ipcmk", "-Q"]).env("LC_ALL", "C");
-    let output =
-        command.output().map_err(|error| format!("run nsenter (it is in util-linux): {error}"))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.trim().rsplit(' ').next() {
-        Some(id) if output.status.success() => Ok(id.to_owned()),
-        _ => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(format!("expected ipcmk to make a queue inside; saw {:?}", said.trim()).into())
-        }
-    }
-}
-
-/// The names in the host's mqueue filesystem, which only a mount shows.
-fn posix_on_host() -> Result<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mut rows = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let Some(place) =
-        rows.find_map(|row| (row.get(2) == Some(&"mqueue")).then(|| row[1].to_owned()))
-    else {
+/// The POSIX queues, which only a mounted mqueue filesystem shows.
+fn posix() -> Result<String> {
+    let Some(place) = mqueue()? else {
         return Ok("(no mqueue is mounted)".to_owned());
     };
     let names = fs::read_dir(&place)?.map(|entry| Ok(entry?.file_name().display().to_string()));
-    let names = names.collect::<Result<Vec<_>>>()?;
-    Ok(if names.is_empty() { "none".to_owned() } else { names.join(" ") })
+    Ok(in_words(&names.collect::<Result<Vec<_>>>()?))
+}
+
+fn mqueue() -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mut rows = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let row = rows.find(|row| row.get(2) == Some(&"mqueue"));
+    Ok(row.and_then(|row| row.get(1).map(PathBuf::from)))
+}
+
+fn compare(table: &mut Table) -> Result<()> {
+    let (mut host, mut container) = (Side::host()?, Side::container()?);
+    let mut both = |command: &str| -> Result<[String; 2]> {
+        Ok([host.ask(command)?, container.ask(command)?])
+    };
+
+    let [left, right] = both("namespace")?;
+    table.row("IPC namespace", &left, &right);
+    table.expect(left != right, "two IPC namespaces", &right);
+
+    let [left, right] = both("list")?;
+    table.row("queues at first", &left, &right);
+    table.expect(right == "none", "no queues in a new container", &right);
+
+    let [made, made_inside] = both("make")?;
+    table.row("each makes one", &made, &made_inside);
+    let [left, right] = both("list")?;
+    table.row("queues then", &left, &right);
+    table.expect(
+        left.contains(&made) && !left.contains(&made_inside),
+        format!("the host to see its own queue {made} and not {made_inside}"),
+        &left,
+    );
+    table.expect(right == made_inside, format!("{made_inside} alone inside"), &right);
+
+    let name = format!("demo-{}", process::id());
+    let right = container.ask(&format!("posix {name}"))?;
+    let left = host.ask("posix")?;
+    table.row("a POSIX queue inside", &left, &right);
+    table.expect(right == name, format!("the POSIX queue {name} inside"), &right);
+    table.expect(!left.contains(&name), format!("no {name} on the host"), &left);
+    Ok(())
+}
+
+/// The program on one side. It ends when it has no more to read, which is also when this
+/// process ends, however that comes about.
+struct Side {
+    input: Option<File>,
+    output: File,
+    program: Program,
+}
+
+enum Program {
+    Host(process::Child),
+    Container(Box<Child>),
+}
+
+impl Side {
+    fn host() -> Result<Side> {
+        let mut command = itself::again("host")?;
+        // Ctrl-C is for the demo alone.
+        command.process_group(0).stdin(process::Stdio::piped()).stdout(process::Stdio::piped());
+        let mut child = command.spawn()?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => Ok(Side {
+                input: Some(OwnedFd::from(input).into()),
+                output: OwnedFd::from(output).into(),
+                program: Program::Host(child),
+            }),
+            _ => Err("expected pipes to the program; saw none".into()),
+        }
+    }
+
+    fn container() -> Result<Side> {
+        let mut command = itself::play(&Container::empty(), "container")?;
+        let mut child = command.stdin(Stdio::Piped).stdout(Stdio::Piped).spawn()?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (input @ Some(_), Some(output)) => {
+                Ok(Side { input, output, program: Program::Container(child.into()) })
+            }
+            _ => Err("expected pipes to the container; saw none".into()),
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> Result<String> {
+        let input = self.input.as_mut().ok_or("expected a pipe; saw none")?;
+        writeln!(input, "{command}")?;
+        let answer = read_until(&mut self.output, "\n")?;
+        Ok(answer.trim_start_matches("it ").to_owned())
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        self.input = None;
+        match &mut self.program {
+            Program::Host(child) => drop(child.wait()),
+            Program::Container(child) => drop(child.wait()),
+        }
+    }
 }

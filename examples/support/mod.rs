@@ -15,6 +15,7 @@ pub mod itself;
 pub mod limits;
 pub mod mapping;
 pub mod memory;
+pub mod queue;
 
 use std::error::Error;
 use std::fmt::Display;
