@@ -15,6 +15,7 @@ pub mod itself;
 pub mod limits;
 pub mod mapping;
 pub mod memory;
+pub mod proc_stat;
 pub mod queue;
 
 use std::error::Error;
