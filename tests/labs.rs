@@ -39,6 +39,20 @@ fn the_list_has_every_lab_and_fits_eighty_columns() {
 #[test]
 fn what_a_reader_looks_for_leads_to_a_lab() {
     for words in [
+        "hello world",
+        "system calls",
+        "getppid loop",
+        "one CPU",
+        "fork + execve",
+        "vfork",
+        "pstree",
+        "host pid",
+        "states R, S",
+        "idle",
+        "foreground",
+        "background",
+        "daemon",
+        "process table",
         "zombie",
         "stack",
         "page faults",

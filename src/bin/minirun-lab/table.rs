@@ -48,7 +48,7 @@ labs! {
             "hello world, strace, ptrace, trace, count by kind, privileged instruction"
         user_time "../../../examples/user_time.rs"
             "system calls take system time, computing takes user time alone"
-            "user time, getppid loop, one CPU, getrusage, sar"
+            "user time, getppid loop, pure loop, one CPU, getrusage, sar"
     }
     "processes" {
         fork_returns_twice "../../../examples/fork_returns_twice.rs"
