@@ -61,7 +61,12 @@ doc:
 ci:
     .ci/run
 
-# install the static binaries to PREFIX/bin
-install prefix="/usr/local": build
+# write the manual pages and the completions of shells to target/manual/share
+manual:
+    cargo run --quiet --example manual -- target/manual
+
+# install the static binaries, the manual pages and the completions to PREFIX
+install prefix="/usr/local": build manual
     install -Dm755 target/{{target}}/release/minirun {{prefix}}/bin/minirun
     install -Dm755 target/{{target}}/release/minirun-lab {{prefix}}/bin/minirun-lab
+    cp -r target/manual/share {{prefix}}/

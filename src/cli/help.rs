@@ -49,7 +49,7 @@ Try:  minirun run ./rootfs /bin/sh        a shell in a container
 }
 
 /// `minirun VERB --help`: all that there is to say, and an option a line.
-pub fn of_verb(verb: &Verb) -> String {
+pub(super) fn of_verb(verb: &Verb) -> String {
     let command = with_notes(verb);
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string);
     let about = about.unwrap_or_default();

@@ -9,7 +9,7 @@ mod exec;
 mod features;
 mod files;
 mod global;
-mod help;
+pub mod help;
 mod kill;
 mod lab;
 mod list;
