@@ -10,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use support::person::Person;
 use support::{TempDir, minirun, rootfs, said, stderr};
@@ -160,6 +161,53 @@ fn at_a_terminal_tables_fit_and_have_colours_unless_they_are_not_wanted() {
     }
     let piped = place.succeeds(&["list"]);
     assert!(piped.contains(place.dir.path().to_str().unwrap()), "{piped}");
+}
+
+/// Holds a container's lock as a verb does that changes it.
+fn held(place: &Place, id: &str) -> Flock<fs::File> {
+    let directory = fs::File::open(place.dir.path().join("state").join(id)).unwrap();
+    Flock::lock(directory, FlockArg::LockExclusive).unwrap()
+}
+
+#[test]
+fn at_a_terminal_a_line_says_what_is_waited_for_and_goes_away() {
+    let place = Place::new("progress", &[], "exec sleep 60");
+    let id = place.id("one");
+    place.succeeds(&["create", &id]);
+    let lock = held(&place, &id);
+    let root = place.dir.file("state");
+    let mut person = Person::at(&["--root", &root, "start", &id]);
+    person.sees(&format!("\rminirun: start {id}"));
+    person.sees("\x1b[K");
+    drop(lock);
+    person.sees("\r\x1b[K");
+    assert_eq!(person.leaves(), Some(0));
+    assert_eq!(support::read_some(&mut person.master), "");
+    // What measures for longer says so, too.
+    let mut person = Person::at(&["--root", &root, "stats", "-i", "3s", &id]);
+    person.sees("\rminirun: stats: measuring, ");
+    person.sees("\r\x1b[KID");
+    assert_eq!(person.leaves(), Some(0));
+}
+
+#[test]
+fn a_pipe_and_a_log_hear_nothing_of_waiting() {
+    let place = Place::new("no-progress", &[], "exec sleep 60");
+    let (one, two) = (place.id("one"), place.id("two"));
+    place.succeeds(&["create", &one]);
+    place.succeeds(&["create", &two]);
+    let locks = [held(&place, &one), held(&place, &two)];
+    let (root, log) = (place.dir.file("state"), place.dir.file("log"));
+    let mut piped = place.command(&["start", &one]);
+    let piped = piped.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut person = Person::at(&["--root", &root, "--log", &log, "start", &two]);
+    // Longer than it takes for a line.
+    std::thread::sleep(Duration::from_secs(2));
+    drop(locks);
+    assert_eq!(person.leaves(), Some(0));
+    assert_eq!(support::read_some(&mut person.master), "");
+    let output = piped.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Log {
             .map_err(|(path, error)| Error::io(format!("open the log {path}"), &error).at("--log"))
     }
 
+    /// Whether it is standard error alone, in words.
+    pub fn is_for_people(&self) -> bool {
+        self.file.is_none() && self.format == Format::Text && !self.debug
+    }
+
     /// Tells an error: `speaker: message` for people, a line of the log for programs.
     pub fn error(&self, speaker: &str, message: &impl Display) {
         let message = message.to_string();

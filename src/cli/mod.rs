@@ -17,6 +17,7 @@ mod log;
 mod ns;
 mod pause;
 mod plan;
+mod progress;
 mod ps;
 mod run;
 mod settings;
@@ -140,10 +141,28 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
         _ => Ok(()),
     };
     let outcome = shielded.and_then(|()| match parser(verb).try_get_matches_from(args) {
+        Ok(matches) if WAITING.contains(&verb.name) => waiting(verb, &matches, global),
         Ok(matches) => (verb.carry_out)(&matches, global),
         Err(usage) => Ok(misused(verb, global, &usage)),
     });
     outcome.unwrap_or_else(|error| verb.failed(global, &error))
+}
+
+/// Verbs that wait for whoever changes their container, for its hooks or its processes.
+const WAITING: &[&str] = &["start", "kill", "delete", "pause", "resume", "update"];
+
+fn waiting(verb: &Verb, matches: &ArgMatches, global: &Global) -> Result<u8, Error> {
+    let id = matches.try_get_one::<String>("id").ok().flatten();
+    let id = id.map_or("", String::as_str);
+    let what = || {
+        let directory = global.store().map(|store| store.root().join(id)).ok();
+        let holder = directory.and_then(|directory| progress::holder(&directory));
+        match holder.filter(|pid| u32::try_from(*pid) != Ok(std::process::id())) {
+            Some(pid) => format!("{} {id}: waiting for process {pid}, which changes it", verb.name),
+            None => format!("{} {id}", verb.name),
+        }
+    };
+    progress::told(global, what, || (verb.carry_out)(matches, global))
 }
 
 fn found(name: &OsStr) -> Result<&'static Verb, Error> {

@@ -52,7 +52,8 @@ Examples:
         if self.watch {
             return self.watch(&mut meter);
         }
-        std::thread::sleep(self.interval);
+        let measuring = || "stats: measuring".to_owned();
+        super::progress::told(global, measuring, || std::thread::sleep(self.interval));
         super::print(&self.render(&meter.read()?, Page::of_stdout()))?;
         Ok(0)
     }
