@@ -97,6 +97,23 @@ impl Drop for Mapping {
     }
 }
 
+/// Moves the end of the heap up, past what the allocator knows of, and gives where it was.
+///
+/// # Errors
+/// When the kernel leaves it where it is.
+pub fn grow_heap(bytes: usize) -> Result<usize> {
+    // The C library's sbrk isn't it: musl has none.
+    // SAFETY: With 0 nothing is moved.
+    let end = unsafe { libc::syscall(libc::SYS_brk, 0) };
+    let wanted = end + libc::c_long::try_from(bytes)?;
+    // SAFETY: The heap only becomes longer. An allocator that moves its end afterwards does so
+    // from where it had left it, and nobody uses what lies beyond.
+    match unsafe { libc::syscall(libc::SYS_brk, wanted) } {
+        moved if moved == wanted => Ok(usize::try_from(end)?),
+        _ => Err("expected brk(2) to move the end of the heap; saw it stay".into()),
+    }
+}
+
 /// The size of a page in bytes.
 pub fn page_size() -> usize {
     // SAFETY: It takes a number and gives one.
