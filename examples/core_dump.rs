@@ -8,7 +8,7 @@
 //!
 //! Where dumps go is the machine's to say (core_pattern); a container can't change it. Where it
 //! names a program of the host's, that gets the dumps of containers too, whatever RLIMIT_CORE
-//! says; nothing is dumped here then.
+//! says; then it is left alone, and those rows are left out.
 //!
 //! Read next: core(5), signal(7), prctl(2), getrlimit(2).
 
@@ -37,6 +37,7 @@ const DEMO: Demo = Demo {
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
 /// How it begins when a program of the host's gets the dumps, by a pipe or a socket.
 const HOSTS: [char; 2] = ['|', '@'];
+const LEFT_OUT: &str = "left out";
 /// Where the processes work; in memory.
 const PLACE: &str = "/tmp/cores";
 const SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGABRT];
@@ -69,8 +70,9 @@ fn crash() -> Result<()> {
     std::env::set_current_dir(PLACE)?;
     for (refusal, name) in ATTEMPTS {
         for signal in SIGNALS {
-            let seen = match goes_to_host && refusal != Refusal::NotDumpable {
-                true => "left out".to_owned(),
+            let reaches_host = goes_to_host && signal == Signal::SIGABRT;
+            let seen = match reaches_host && refusal != Refusal::NotDumpable {
+                true => LEFT_OUT.to_owned(),
                 false => attempt(signal, refusal)?,
             };
             found(&format!("{signal}-{}", name.replace(' ', "-")), seen)?;
@@ -137,7 +139,7 @@ fn compare(table: &mut Table) -> Result<()> {
         for (signal, seen) in SIGNALS.into_iter().zip([ended, aborted]) {
             let dumps = signal == Signal::SIGABRT && refusal == Refusal::None;
             let expected = if dumps && hard > 0 { "dumped: " } else { "no dump" };
-            let known = if dumps { known_dump } else { seen != "left out" };
+            let known = if dumps { known_dump } else { seen != LEFT_OUT };
             table.expect(
                 !known || seen.starts_with(expected),
                 format!("{expected} by {signal}, {question}"),
@@ -147,7 +149,11 @@ fn compare(table: &mut Table) -> Result<()> {
     }
     let limit = if hard == libc::RLIM_INFINITY { "none".to_owned() } else { hard.to_string() };
     table.row("hard limit of the caller", limit, "");
-    table.row("core_pattern", pattern, "the machine's");
+    let whose = match pattern.starts_with(HOSTS) {
+        true => "a program of the host's: left out are dumps that it would get",
+        false => "the machine's",
+    };
+    table.row("core_pattern", pattern, whose);
     let writable = seen.text("pattern-writable")?;
     table.row("open to the container", if writable == "true" { "yes" } else { "no" }, "");
     table.expect(writable == "false", "core_pattern to be out of a container's reach", writable);
