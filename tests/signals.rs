@@ -59,6 +59,26 @@ fn an_interrupted_run_ends_like_its_target() {
 }
 
 #[test]
+fn a_runtime_that_waits_lets_go_of_memory_and_wakes_up_all_the_same() {
+    let script = "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.05; done";
+    let (mut child, mut output) = start(&[], script);
+    let kib = |field: &str| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    };
+    let patience = Instant::now() + Duration::from_secs(30);
+    while kib("VmRSS:") > kib("VmHWM:") / 2 {
+        assert!(Instant::now() < patience, "{} of {} KiB", kib("VmRSS:"), kib("VmHWM:"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGUSR1).unwrap();
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!((line.as_str(), child.wait().unwrap().code()), ("got\n", Some(5)));
+}
+
+#[test]
 fn a_run_that_is_killed_takes_its_container_along() {
     let (mut child, mut output) = start(&[], "echo ready; sleep 98765");
     child.kill().unwrap();

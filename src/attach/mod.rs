@@ -32,6 +32,9 @@ const KEPT: &[i32] = &[
     libc::SIGTTOU,
 ];
 
+/// When nothing has happened for so long, it may be long until something does.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// When to send SIGTERM, and then SIGKILL.
 #[derive(Debug)]
 pub(crate) struct Deadline {
@@ -119,7 +122,9 @@ impl Signals {
     }
 }
 
-/// Returns when the container's first process has ended; it is not reaped yet.
+/// Returns when the container's first process has ended; it is not reaped yet. A process
+/// that passes on signals is taken to have nothing else to do, so that it lets go of memory
+/// while it waits.
 ///
 /// # Errors
 /// When the terminal can't be set up, or poll(2) fails.
@@ -185,16 +190,25 @@ fn wait_for_news(
             sleep = Some(sleep.map_or(pause, |left| left.min(pause)));
         }
     }
-    let timeout = match sleep {
-        Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
-        None => PollTimeout::NONE,
+    let is_long = signals.is_some() && sleep.is_none_or(|left| left > MOMENT);
+    let first = if is_long { Some(MOMENT) } else { sleep };
+    let news = match poll(&mut fds, timeout(first)) {
+        Ok(0) if is_long => {
+            let left = sleep.map(|left| left - MOMENT);
+            sys::memory::poll_without(&mut fds, timeout(left))
+        }
+        news => news,
     };
-    match poll(&mut fds, timeout) {
+    match news {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(Error::system("wait for the container", errno)),
     }
     let ready = |index: usize| fds.get(index).and_then(PollFd::any).unwrap_or(false);
     Ok((ready(0), signals.is_some() && ready(1)))
+}
+
+fn timeout(left: Option<Duration>) -> PollTimeout {
+    left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
 }
 
 fn stop_until_continued(send: &dyn Fn(i32) -> sys::Result<()>) {

@@ -26,7 +26,7 @@ pub(super) const HANGUP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes on their way from one side to the other.
 struct Stream {
-    bytes: [u8; 4096],
+    bytes: Vec<u8>,
     start: usize,
     end: usize,
     open: bool,
@@ -34,7 +34,7 @@ struct Stream {
 
 impl Stream {
     fn new() -> Self {
-        Stream { bytes: [0; 4096], start: 0, end: 0, open: true }
+        Stream { bytes: vec![0; 4096], start: 0, end: 0, open: true }
     }
 
     fn is_empty(&self) -> bool {

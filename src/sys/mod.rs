@@ -14,6 +14,7 @@ pub mod file;
 pub mod identity;
 pub mod keyring;
 pub mod library;
+pub mod memory;
 pub mod message;
 pub mod mount;
 pub mod namespace;
