@@ -39,13 +39,11 @@ pub fn about(words: &str) -> Result<String, String> {
     if !found.is_empty() {
         return Ok(format!("Labs about {words}:\n{}", chapters(found.into_iter())));
     }
+    let names: Vec<String> = LABS.iter().map(Lab::name).collect();
     let wanted = words.replace([' ', '_'], "-").to_lowercase();
-    let distance = |name: &str| edits(&wanted, name);
-    Err(match LABS.iter().map(Lab::name).min_by_key(|name| distance(name)) {
-        Some(name) if distance(&name) <= wanted.chars().count() / 3 => {
-            format!("There is no lab {words}; did you mean minirun lab {name}?\n")
-        }
-        _ => format!("There is no lab {words} and none about it; minirun lab lists all\n"),
+    Err(match minirun::similar::to(&wanted, names.iter().map(String::as_str)) {
+        Some(name) => format!("There is no lab {words}; did you mean minirun lab {name}?\n"),
+        None => format!("There is no lab {words} and none about it; minirun lab lists all\n"),
     })
 }
 
@@ -84,19 +82,4 @@ fn lines(text: &str) -> Vec<String> {
         }
     }
     lines
-}
-
-/// How many letters have to be added, removed or replaced (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for column in 0..to.len() {
-            let replaced = diagonal + usize::from(letter != to[column]);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
