@@ -16,15 +16,19 @@ use crate::sys;
 /// What `ps` shows for PID 1.
 const NAME: &std::ffi::CStr = c"minirun-init";
 
+/// Looks like init from here on, before there is anybody to look.
+pub(crate) fn take_name() {
+    let _ = nix::sys::prctl::set_name(NAME);
+    // The caller's command line names host paths, and /proc/1/cmdline is for everybody.
+    let _ = sys::process::set_command_line(NAME);
+}
+
 /// Becomes init for `target`, this process's child; all signals must be blocked,
 /// so that none was missed and none is lost.
 pub(crate) fn run(target: Pid, journal: &Journal) -> ! {
     // Pipes and terminals belong to the target alone: a reader must see end-of-file
     // when the target closes its end, and the runtime must see that execve succeeded.
     sys::process::exit_without_descriptors(|| {
-        let _ = nix::sys::prctl::set_name(NAME);
-        // The caller's command line names host paths, and /proc/1/cmdline is for everybody.
-        let _ = sys::process::set_command_line(NAME);
         loop {
             // SIGCHLD tells of the end of children; for the rest init is a relay.
             match sys::signal::wait_for_any() {

@@ -73,13 +73,14 @@ impl<'a> Container<'a> {
     pub(super) fn walk(self) -> i32 {
         // The process ends with this, and some descriptors have been closed under their owners.
         let mut this = std::mem::ManuallyDrop::new(self);
-        this.carry_out_all()
+        let first = this.plan.clone_index() + 1;
+        this.carry_out_from(first)
     }
 
-    fn carry_out_all(&mut self) -> i32 {
+    fn carry_out_from(&mut self, first: usize) -> i32 {
         let plan = self.plan;
         let after = plan.clone_index() + 1;
-        for (index, step) in plan.steps.iter().enumerate().skip(after) {
+        for (index, step) in plan.steps.iter().enumerate().skip(first) {
             let before = plan.steps.get(index - 1).map(|step| step.side);
             // A change of side is the only message: whoever comes next waits for it.
             let met = match (before, step.side) {
@@ -245,7 +246,7 @@ impl<'a> Container<'a> {
             Op::Hook(hook) => self.run_hook(index, hook),
             Op::FindProgram { candidates } => self.find_program(candidates),
             Op::HandOver => self.hand_over(),
-            Op::Fork => self.fork(),
+            Op::Fork => self.fork(index),
             Op::Session { controlling_terminal } => self.start_session(*controlling_terminal),
             Op::Exec(exec) => Err(self.exec(&exec.candidates)),
             // These are the runtime's, and `walk` gives only the container's.
@@ -381,12 +382,16 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// The parent of this fork is init from here on and never comes back.
-    fn fork(&self) -> Result<()> {
-        match sys::process::fork(Some(Signal::SIGCHLD))? {
-            Some(target) => crate::init::run(target, self.journal),
-            None => Ok(()),
-        }
+    /// This process is init from here on and never comes back: the other one goes on with the
+    /// list, and init waits until it has executed the target.
+    fn fork(&mut self, index: usize) -> Result<()> {
+        let journal = self.journal;
+        crate::init::take_name();
+        let target = sys::process::vfork(&mut || {
+            journal.end(index);
+            self.carry_out_from(index + 1)
+        })?;
+        crate::init::run(target, journal)
     }
 
     fn start_session(&self, controlling_terminal: bool) -> Result<()> {
