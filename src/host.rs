@@ -4,6 +4,8 @@
 //! that a decision about an old kernel or a user without root is a row in a
 //! table test rather than an `if` in the middle of a step.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -110,6 +112,17 @@ impl Host {
     /// # Errors
     /// When the kernel is older than [`OLDEST_KERNEL`].
     pub fn read() -> Result<Host> {
+        let host = Self::read_but_cgroups()?;
+        let cgroup = cgroup_layout(host.is_real_root());
+        Ok(Host { cgroup, ..host })
+    }
+
+    /// The facts for a container without limits: a twentieth of its start would go into how
+    /// cgroups are mounted.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn read_but_cgroups() -> Result<Host> {
         let kernel = kernel_version()?;
         let uid = geteuid().as_raw();
         let in_user_namespace = !owns_every_id(&read("/proc/self/uid_map"));
@@ -128,7 +141,7 @@ impl Host {
             // Before a policy is loaded everything has the label "kernel".
             selinux: Path::new("/sys/fs/selinux/enforce").exists()
                 && read("/proc/self/attr/current").trim_end_matches('\0') != "kernel",
-            cgroup: cgroup_layout(uid == 0 && !in_user_namespace),
+            cgroup: CgroupLayout::Absent,
             systemd: None,
         })
     }
@@ -168,7 +181,10 @@ pub(crate) fn is_real_root() -> bool {
 }
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+    // A file of /proc has no length; with room for a usual one it is read in one piece.
+    let mut text = String::with_capacity(1024);
+    let read = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    if read.is_ok() { text } else { String::new() }
 }
 
 fn permitted_capabilities() -> u64 {

@@ -190,7 +190,6 @@ fn the_machine_can_be_neither_changed_nor_spied_upon() {
     for attempt in [
         "echo 1 > /proc/sys/kernel/printk",
         "echo 0 > /proc/irq/default_smp_affinity",
-        "mkdir /sys/fs/cgroup/x",
         "echo 0 > /sys/class/net/lo/ifalias",
         "dmesg",
         "date -s 2001-01-01",

@@ -170,7 +170,20 @@ fn the_usual_mounts_are_there() {
         let line = line.unwrap_or_else(|| panic!("{target} is not mounted:\n{mounts}"));
         assert!(line.split([' ', ',']).any(|word| word == option), "{line}");
     }
-    assert!(mounts.lines().any(|line| line.starts_with("/sys/fs/cgroup")), "{mounts}");
+    assert!(!mounts.contains("/sys/fs/cgroup"), "cgroups of the caller's: {mounts}");
+}
+
+#[test]
+fn a_container_sees_its_own_cgroups_read_only() {
+    if skipped(without_root()) {
+        return;
+    }
+    let attempt = "cd /sys/fs/cgroup; found=$(find . -name cgroup.procs); echo $found
+        mkdir x; mkdir $(dirname $found)/x";
+    let output = run(&["--pids", "20"], &["sh", "-c", attempt]);
+    let (seen, errors) = (String::from_utf8_lossy(&output.stdout), stderr(&output));
+    assert!(["./cgroup.procs\n", "./pids/cgroup.procs\n"].contains(&&*seen), "{seen}{errors}");
+    assert_eq!(errors.matches("Read-only file system").count(), 2, "{errors}");
 }
 
 #[test]

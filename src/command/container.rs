@@ -245,6 +245,10 @@ impl Container {
         self
     }
 
+    pub(super) fn has_limits(&self) -> bool {
+        self.memory.is_some() || self.cpus.is_some() || self.pids.is_some()
+    }
+
     /// Limits the memory of all processes together, in bytes.
     pub fn memory(&mut self, bytes: u64) -> &mut Self {
         self.memory = Some(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -174,7 +174,11 @@ impl Command {
     /// # Errors
     /// The step that failed, named with its place and errno. Nothing is left behind.
     pub fn spawn(&self) -> Result<Child> {
-        let (name, plan) = self.plan_on(&Host::read()?)?;
+        let host = match self.container.has_limits() {
+            true => Host::read()?,
+            false => Host::read_but_cgroups()?,
+        };
+        let (name, plan) = self.plan_on(&host)?;
         let (stdin, in_end) = self.stdin.open(true)?;
         let (stdout, out_end) = self.stdout.open(false)?;
         let (stderr, err_end) = self.stderr.open(false)?;

@@ -11,7 +11,8 @@ use crate::host::{CgroupLayout, Hierarchy};
 
 const TOP: &str = "/sys/fs/cgroup";
 
-/// One mount on a host with cgroup v2, a directory of mounts with v1.
+/// One mount on a host with cgroup v2, a directory of mounts with v1. A container sees the
+/// cgroups that it has: another one would be its caller's, with the names of all below.
 pub(super) fn mount(
     steps: &mut Steps,
     place: &str,
@@ -21,6 +22,7 @@ pub(super) fn mount(
     match &given.host.cgroup {
         // There is nothing to show.
         CgroupLayout::Absent => Ok(()),
+        _ if !given.options.oci && !given.cgroup.exists() => Ok(()),
         CgroupLayout::V2 { own, .. } => {
             let own = own_cgroup(given, "", || format!("{TOP}{own}"));
             new.fstype = c"cgroup2".into();
@@ -77,7 +79,10 @@ fn v1(
     };
     steps.container(Op::Mount(base), place);
     let top = asked.target.to_string_lossy().into_owned();
-    for found in hierarchies {
+    let shown = |found: &&Hierarchy| {
+        !given.cgroup.exists() || given.cgroup.dir(&found.controllers).is_some()
+    };
+    for found in hierarchies.iter().filter(shown) {
         let is_v2 = found.controllers.is_empty();
         let target = steps.c_string(place, format!("{top}/{}", found.directory))?;
         let new = NewMount {
