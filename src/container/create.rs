@@ -1,8 +1,8 @@
 //! create and run: from a bundle to a container that is written down.
 //!
 //! The record is saved before anything is made that would outlive this process, and the
-//! container's first process is noted as soon as it has been cloned. So whenever this is
-//! killed, `delete --force` finds all that there is.
+//! container's first process is noted before it does more than prepare itself. So whenever
+//! this is killed, `delete --force` finds all that there is.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -167,10 +167,7 @@ fn launch(
 
     let dir = store.create(&request.id)?;
     let mut record = record(&spec, &plan, request, bundle);
-    let made = dir
-        .save_config(&config)
-        .and_then(|()| dir.save(&record))
-        .and_then(|()| carry_out(&dir, &mut record, &plan))
+    let made = carry_out(&dir, &mut record, &plan, &config)
         .and_then(|running| finish(&dir, running, request, [console, pidfd_socket]));
     match made {
         Ok(running) => {
@@ -197,8 +194,14 @@ fn hand_on_sockets(spec: &mut Spec, count: u32) {
     spec.set_process(Some(process));
 }
 
-/// Launches the plan, and notes the container's process the moment it is there.
-fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan) -> Result<Running> {
+/// Launches the plan, and writes down what there is to find of the container: before it is
+/// cloned if there is something by then, else while its process is at work already.
+fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan, config: &[u8]) -> Result<Running> {
+    let save = |record: &Record| dir.save_config(config).and_then(|()| dir.save(record));
+    let early = plan.makes_cgroup_first();
+    if early {
+        save(record)?;
+    }
     let described = record.clone();
     let render = |pid: i32, status: &str| {
         let mut state = state_of(dir, described.clone(), Status::Creating);
@@ -209,6 +212,9 @@ fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan) -> Result<Running> 
         json.to_string()
     };
     let mut recorder = |process: &sys::process::Cloned| {
+        if !early {
+            save(record)?;
+        }
         let init = InitProcess::of(process.pid.as_raw())?;
         record.init = Some(init);
         dir.save_init(init)

@@ -160,10 +160,11 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
 pub(super) fn delete_locked(dir: Locked, record: Record) -> Result<()> {
     end(&record)?;
     remove_cgroup(&record)?;
-    let stopped = state_of(&dir, record.clone(), Status::Stopped);
+    // Only hooks are told of it.
+    let stopped = record.hooks.as_ref().map(|_| state_of(&dir, record.clone(), Status::Stopped));
     // Gone before its hooks run, as the runtime-spec has it.
     dir.remove()?;
-    run(&record, HookStage::Poststop, &stopped, &|| false)
+    stopped.map_or(Ok(()), |state| run(&record, HookStage::Poststop, &state, &|| false))
 }
 
 fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {

@@ -392,7 +392,8 @@ impl Locked {
 
     /// Keeps config.json for the verbs that need it later.
     pub(crate) fn save_config(&self, bytes: &[u8]) -> Result<()> {
-        self.replace(CONFIG, bytes)
+        // Nobody looks for it before there is a record.
+        self.write(CONFIG, bytes)
     }
 
     /// Notes the container's first process; a symlink is there whole or not at all.
@@ -410,16 +411,21 @@ impl Locked {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let failed = |error: &std::io::Error| {
-            Error::io(format!("write {}", self.path.join(name).display()), error)
-        };
         let temporary = format!("{name}.new");
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
-            .map_err(|errno| failed(&errno.into()))?;
-        File::from(fd).write_all(bytes).map_err(|error| failed(&error))?;
+        self.write(&temporary, bytes)?;
         renameat(&self.fd, temporary.as_str(), &self.fd, name)
-            .map_err(|errno| failed(&errno.into()))
+            .map_err(|errno| self.not_written(name, &errno.into()))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600))
+            .map_err(|errno| self.not_written(name, &errno.into()))?;
+        File::from(fd).write_all(bytes).map_err(|error| self.not_written(name, &error))
+    }
+
+    fn not_written(&self, name: &str, error: &std::io::Error) -> Error {
+        Error::io(format!("write {}", self.path.join(name).display()), error)
     }
 
     /// Removes the directory with all that is in it, the record last: until then the

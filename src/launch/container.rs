@@ -84,7 +84,9 @@ impl<'a> Container<'a> {
             let before = plan.steps.get(index - 1).map(|step| step.side);
             // A change of side is the only message: whoever comes next waits for it.
             let met = match (before, step.side) {
-                (Some(Side::Container), Side::Runtime) => sys::message::send(self.sync, DONE, None),
+                (Some(Side::Container), Side::Runtime) if !plan.is_meanwhile(index) => {
+                    sys::message::send(self.sync, DONE, None)
+                }
                 (Some(Side::Runtime), Side::Container) if index > after => self.await_runtime(),
                 _ => Ok(()),
             };

@@ -87,6 +87,11 @@ impl Journal {
     /// A step begins.
     pub(super) fn begin(&self, step: usize) {
         self.store(CURRENT, step as u64 + 1);
+        self.begin_meanwhile(step);
+    }
+
+    /// A step begins, but the one that a dead process leaves undone is the other side's.
+    pub(super) fn begin_meanwhile(&self, step: usize) {
         self.store(STEPS + step * WORDS_PER_STEP, self.now());
     }
 

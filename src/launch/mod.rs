@@ -3,7 +3,8 @@
 //!
 //! Both sides walk the same list. Where the side changes, the one that is done sends a
 //! byte and the other waits for it; a plain run never changes sides after clone3 and so
-//! sends nothing. That the socket closes says that execve has succeeded.
+//! sends nothing. What the runtime can do meanwhile ([`Plan::is_meanwhile`]), it doesn't wait
+//! with. That the socket closes says that execve has succeeded.
 //!
 //! A container that joins namespaces has one process in between, `intermediate.rs`; one
 //! that is created first and started later waits at a socket, `hand_over.rs`.

@@ -76,17 +76,26 @@ impl<'a> Runtime<'a> {
         let plan = self.plan;
         let clone = plan.clone_index();
         self.open_states()?;
+        let mut is_meanwhile = false;
         for (index, step) in plan.steps.iter().enumerate() {
             let before = index.checked_sub(1).and_then(|i| plan.steps.get(i)).map(|s| s.side);
             match (before, step.side) {
-                (Some(Side::Container), Side::Runtime) => self.await_container()?,
+                (Some(Side::Container), Side::Runtime) => {
+                    is_meanwhile = plan.is_meanwhile(index);
+                    if !is_meanwhile {
+                        self.await_container()?;
+                    }
+                }
                 (Some(Side::Runtime), Side::Container) if index > clone + 1 => self.go_on(index)?,
                 _ => {}
             }
             if step.side != Side::Runtime {
                 continue;
             }
-            self.journal.begin(index);
+            match is_meanwhile {
+                true => self.journal.begin_meanwhile(index),
+                false => self.journal.begin(index),
+            }
             let outcome = self.carry_out(step);
             outcome.map_err(|error| self.name(error, index))?;
             self.journal.end(index);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::cgroup_path::{Dir, Location, PATH, ROOT, all_dirs};
+use super::namespaces::Layout;
 use super::op::{self, Op};
 use super::resources::{Action, Setting, Settings};
 use super::unit::{self, Property, Unit};
@@ -19,6 +20,11 @@ use crate::host::{CgroupLayout, Host};
 
 /// The kernel's own for a quota, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
+
+/// The v1 controllers of a container that nobody has chosen a cgroup for: what can be limited
+/// later, and what counts, freezes or keeps from devices. Each hierarchy takes its time.
+const USUAL: [&str; 8] =
+    ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"];
 
 /// The container's cgroup: a directory in each hierarchy that it has one in.
 pub(super) struct Cgroup {
@@ -32,6 +38,9 @@ pub(super) struct Cgroup {
     unit: Option<(Unit, Vec<Property>)>,
     /// Why there is none although a path for it was given.
     left_out: Option<&'static str>,
+    /// Whether the v1 directories are made while the container's process is at work already,
+    /// which enters them only then.
+    meanwhile: bool,
 }
 
 /// The steps that change the limits of a running container. `dirs` are its cgroup's, as
@@ -60,8 +69,16 @@ pub(super) fn update(
             steps.runtime(Op::SetUnit { name, user, properties }, "linux.resources");
         }
     }
-    let cgroup = Cgroup { settings, dirs, adopt: true, place: "", unit: None, left_out: None };
-    cgroup.limit(steps)
+    let cgroup = Cgroup {
+        settings,
+        dirs,
+        adopt: true,
+        place: "",
+        unit: None,
+        left_out: None,
+        meanwhile: false,
+    };
+    cgroup.limit(steps, |_| true)
 }
 
 /// Why this process can make no cgroup, and what to do about it; `None` when it can.
@@ -94,7 +111,13 @@ impl Cgroup {
     ///
     /// # Errors
     /// When limits are asked for and this user or host can't set them.
-    pub(super) fn new(spec: &Spec, options: &Options, host: &Host, steps: &Steps) -> Result<Self> {
+    pub(super) fn new(
+        spec: &Spec,
+        options: &Options,
+        host: &Host,
+        layout: &Layout,
+        steps: &Steps,
+    ) -> Result<Self> {
         let linux = spec.linux().as_ref();
         let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
         let path = path.filter(|path| !path.as_os_str().is_empty());
@@ -144,13 +167,19 @@ impl Cgroup {
             left_out = path.map(|_| reason);
             dirs.clear();
         }
+        let is_v1 = matches!(host.cgroup, CgroupLayout::V1 { .. });
         if !options.oci {
             // A plain run keeps out of hierarchies that it has no limits in: each costs time.
             settings.retain(|setting| !setting.optional);
-            let needed = |dir: &Dir| {
-                settings.iter().any(|setting| Dir::of(&dirs, setting.controller) == Some(dir))
-            };
+        }
+        let needed = |dir: &Dir| {
+            settings.iter().any(|setting| Dir::of(&dirs, setting.controller) == Some(dir))
+        };
+        if !options.oci {
             dirs = dirs.iter().filter(|dir| needed(dir)).cloned().collect();
+        } else if path.is_none() && unit.is_none() && is_v1 {
+            let usual = |dir: &Dir| !dir.is_v2() && USUAL.iter().any(|name| dir.has(name));
+            dirs = dirs.iter().filter(|dir| usual(dir) || needed(dir)).cloned().collect();
         }
         settings.retain(|setting| Dir::of(&dirs, setting.controller).is_some());
         let unit = match unit {
@@ -162,7 +191,9 @@ impl Cgroup {
             }
             None => None,
         };
-        Ok(Cgroup { dirs, adopt: options.oci, settings, place, unit, left_out })
+        // What is in a user namespace, or on its way into others, finds no way back to them.
+        let meanwhile = is_v1 && unit.is_none() && !layout.has_user() && !layout.joins();
+        Ok(Cgroup { dirs, adopt: options.oci, settings, place, unit, left_out, meanwhile })
     }
 
     /// The directory in the hierarchy that systemd keeps its units in.
@@ -181,7 +212,7 @@ impl Cgroup {
             steps.warn(PATH, format!("the container has no cgroup, since {reason}"));
         }
         match &self.unit {
-            None => self.make(steps),
+            None => self.make(steps, |dir| !self.meanwhile || dir.is_v2()),
             Some((unit, _)) => {
                 let op = Op::CheckUnit { name: unit.name.clone(), user: unit.user };
                 steps.runtime(op, self.place);
@@ -215,16 +246,26 @@ impl Cgroup {
         }
         // Of v1's hierarchies systemd manages some, and joins others together.
         self.make_dirs(self.dirs.iter().filter(|dir| !is_own(dir)), self.place, steps)?;
-        self.limit(steps)
+        self.limit(steps, |_| true)
     }
 
-    fn make(&self, steps: &mut Steps) -> Result<()> {
+    /// Whether there is something left for [`make_rest`](Self::make_rest).
+    pub(super) fn has_rest(&self) -> bool {
+        self.meanwhile && self.dirs.iter().any(|dir| !dir.is_v2())
+    }
+
+    /// What [`create`](Self::create) has left for later.
+    pub(super) fn make_rest(&self, steps: &mut Steps) -> Result<()> {
+        self.make(steps, |dir| !dir.is_v2())
+    }
+
+    fn make(&self, steps: &mut Steps, which: impl Fn(&Dir) -> bool) -> Result<()> {
         let place = match (self.adopt, self.settings.first()) {
             (false, Some(first)) => first.path.clone(),
             _ => self.place.to_owned(),
         };
-        self.make_dirs(self.dirs.iter(), &place, steps)?;
-        self.limit(steps)
+        self.make_dirs(self.dirs.iter().filter(|dir| which(dir)), &place, steps)?;
+        self.limit(steps, which)
     }
 
     fn make_dirs<'a>(
@@ -279,9 +320,10 @@ impl Cgroup {
         Ok(())
     }
 
-    fn limit(&self, steps: &mut Steps) -> Result<()> {
+    fn limit(&self, steps: &mut Steps, which: impl Fn(&Dir) -> bool) -> Result<()> {
         for setting in &self.settings {
-            let Some(dir) = Dir::of(&self.dirs, setting.controller) else {
+            let dir = Dir::of(&self.dirs, setting.controller);
+            let Some(dir) = dir.filter(|dir| which(dir)) else {
                 continue;
             };
             let dir = dir.text();

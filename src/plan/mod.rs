@@ -146,30 +146,40 @@ impl Plan {
         let mut steps = Steps::new(&options.origins);
         unsupported::refuse(&steps, spec)?;
         let layout = namespaces::Layout::new(spec, &steps)?;
-        let cgroup = cgroup::Cgroup::new(spec, options, host, &steps)?;
+        let cgroup = cgroup::Cgroup::new(spec, options, host, &layout, &steps)?;
 
-        // The container's process must be born into its limits, so they come first.
+        // The container's process is born into its limits, so they come first; v1's it joins.
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
         let travel = root::Travel::new(spec, &steps)?;
         trees::open(&mut steps, spec, host, &layout, travel.tree)?;
         layout.clone(&mut steps, spec, host, &cgroup)?;
-        process::record(&mut steps, options);
+        if !cgroup.has_rest() {
+            process::record(&mut steps, options);
+        }
         cgroup.start_scope(&mut steps)?;
         layout.map_ids(&mut steps, host)?;
         net_devices::take(&mut steps, spec, host, &layout)?;
         schedule::oom_score(&mut steps, spec, host, &layout)?;
         clocks::enter(&mut steps, spec, &layout)?;
         // Root of a user namespace has no rights over the files of cgroups any more.
-        cgroup.join(&mut steps);
+        if !cgroup.has_rest() {
+            cgroup.join(&mut steps);
+        }
         layout.become_root(&mut steps, host);
         process::settle_in(&mut steps, options);
         labels::new_keyring(&mut steps, options, &layout)?;
-        layout.enter(&mut steps, &cgroup);
+        if !cgroup.has_rest() {
+            layout.enter_cgroup(&mut steps, &cgroup);
+        }
+        layout.enter(&mut steps);
 
         root::open(&mut steps, spec, options, &layout, &travel)?;
-        let given = mounts::Given { spec, options, host, layout: &layout, cgroup: &cgroup };
+        let in_cgroup = std::cell::Cell::new(!cgroup.has_rest());
+        let given =
+            mounts::Given { spec, options, host, layout: &layout, cgroup: &cgroup, in_cgroup };
         mounts::tree(&mut steps, &given)?;
+        given.enter_cgroup(&mut steps)?;
         hooks::create(&mut steps, spec)?;
         // Hooks may mount what is to be hidden, and write to what is to be sealed.
         root::protect(&mut steps, spec, &layout)?;
@@ -186,6 +196,34 @@ impl Plan {
         process::identity(&mut steps, spec, options, host, &layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })
+    }
+
+    /// Whether the runtime's steps from this one on, up to the container's next, can be carried
+    /// out while the container's before them still are.
+    pub(crate) fn is_meanwhile(&self, index: usize) -> bool {
+        let steps = self.steps.get(index..).unwrap_or_default();
+        let mut group = steps.iter().take_while(|step| step.side == Side::Runtime);
+        group.all(|step| {
+            matches!(
+                step.op,
+                Op::Record
+                    | Op::CreateCgroup { .. }
+                    | Op::InheritCpuset { .. }
+                    | Op::WriteCgroup { .. }
+                    | Op::WriteFirst { .. }
+                    | Op::CheckUsage { .. }
+                    | Op::DeviceFilter { .. }
+            )
+        })
+    }
+
+    /// Whether there is something of its cgroup before the container is cloned.
+    pub(crate) fn makes_cgroup_first(&self) -> bool {
+        let before = self.steps.iter().take(self.clone_index());
+        let mut ops = before.map(|step| &step.op);
+        ops.any(|op| {
+            matches!(op, Op::CreateCgroup { .. } | Op::EnableControllers { .. } | Op::StartUnit(_))
+        })
     }
 
     /// Whether the target waits for `start`.

@@ -1,5 +1,6 @@
 //! What is mounted below the root filesystem.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::path::{Component, Path};
 
@@ -11,7 +12,7 @@ use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
 use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver};
-use super::{Options, Steps, cgroup_mounts, devices, labels, trees};
+use super::{Options, Steps, cgroup_mounts, devices, labels, process, trees};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -40,6 +41,23 @@ pub(super) struct Given<'a> {
     pub(super) host: &'a Host,
     pub(super) layout: &'a Layout,
     pub(super) cgroup: &'a Cgroup,
+    /// Whether the cgroup is complete and entered.
+    pub(super) in_cgroup: Cell<bool>,
+}
+
+impl Given<'_> {
+    /// The container's process enters the cgroup, which the runtime has made while that one
+    /// was at work.
+    pub(super) fn enter_cgroup(&self, steps: &mut Steps) -> Result<()> {
+        if self.in_cgroup.replace(true) {
+            return Ok(());
+        }
+        process::record(steps, self.options);
+        self.cgroup.make_rest(steps)?;
+        self.cgroup.join(steps);
+        self.layout.enter_cgroup(steps, self.cgroup);
+        Ok(())
+    }
 }
 
 /// Mounts and devices, in the specification's order.
@@ -191,6 +209,7 @@ fn one_mount(
         takes_over: takes_over(fstype, &options),
     };
     if fstype == "cgroup" {
+        given.enter_cgroup(steps)?;
         return cgroup_mounts::mount(steps, place, new, given);
     }
     steps.container(Op::Mount(new), place);

@@ -82,6 +82,11 @@ impl Layout {
         self.new.contains(flag) || self.joined.iter().any(|(joined, ..)| *joined == flag)
     }
 
+    /// Whether it joins namespaces that exist.
+    pub(super) fn joins(&self) -> bool {
+        !self.joined.is_empty()
+    }
+
     /// Whether it is in a user namespace other than the runtime's.
     pub(super) fn has_user(&self) -> bool {
         self.has(CloneFlags::CLONE_NEWUSER)
@@ -191,7 +196,8 @@ impl Layout {
         !is_new || self.gids.iter().map(|range| range.size as u64).sum::<u64>() > 1
     }
 
-    pub(super) fn enter(&self, steps: &mut Steps, cgroup: &Cgroup) {
+    /// The namespace that is rooted at the cgroup that was joined last.
+    pub(super) fn enter_cgroup(&self, steps: &mut Steps, cgroup: &Cgroup) {
         let late = self.late(cgroup);
         if self.new.intersects(late) {
             steps.container(Op::Unshare { namespaces: late }, "linux.namespaces");
@@ -199,6 +205,9 @@ impl Layout {
         if let Some((namespace, _, place)) = self.joined.iter().find(|(flag, ..)| *flag == late) {
             steps.container(Op::JoinNamespace { namespace: *namespace }, place);
         }
+    }
+
+    pub(super) fn enter(&self, steps: &mut Steps) {
         if self.new.contains(CloneFlags::CLONE_NEWNET) {
             steps.container(Op::LoopbackUp, "linux.namespaces");
         }

@@ -121,7 +121,9 @@ fn the_default_plan_of_root_reads_as_it_should() {
 fn the_order_that_the_kernel_demands_holds_for_every_kind() {
     for plan in all_kinds() {
         for (first, second) in [
-            ("create_cgroup", "clone3"),
+            ("create_cgroup", "join_cgroup"),
+            ("write_cgroup", "join_cgroup"),
+            ("join_cgroup", "pivot_root"),
             ("clone3", "uid_map"),
             ("gid_map", "undumpable"),
             ("join_cgroup", "unshare"),
@@ -156,6 +158,17 @@ fn the_order_that_the_kernel_demands_holds_for_every_kind() {
         }
         assert_eq!(position(&plan, "execve"), Some(plan.steps.len() - 1));
     }
+}
+
+#[test]
+fn v1_cgroups_are_made_while_the_container_mounts() {
+    let mut container = container();
+    let plan = plan(&shell(container.memory(1 << 20)), &on_v1(root())).unwrap();
+    let made = position(&plan, "create_cgroup").unwrap();
+    assert!(plan.clone_index() < made && plan.is_meanwhile(made), "{plan}");
+    assert_before(&plan, "join_cgroup", "unshare");
+    let cgroup = plan.steps.iter().position(|step| step.op.to_string().contains("mount cgroup"));
+    assert!(position(&plan, "unshare") < cgroup, "{plan}");
 }
 
 #[test]
