@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
@@ -84,10 +84,14 @@ pub fn usage(site: &Site, contender: &Contender, lane: usize) -> Outcome<(f64, f
     }
 }
 
-/// KiB that the runtime's process takes while its container runs: pages that several
+/// KiB that the runtime's process takes while its container runs on: pages that several
 /// processes have are divided between them.
 pub fn runtime_memory(site: &Site, contender: &Contender, lane: usize) -> Outcome<f64> {
-    while_running(site, contender, lane, |runtime, _| memory(runtime, &["Pss:"]))
+    while_running(site, contender, lane, |runtime, _| {
+        // Longer than minirun waits before it takes a container for one that lasts.
+        std::thread::sleep(Duration::from_millis(300));
+        memory(runtime, &["Pss:"])
+    })
 }
 
 /// KiB that the container's first process has alone.
