@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod lifecycle;
 mod meter;
+mod namespaces;
 mod picture;
 mod process;
 mod record;
@@ -25,9 +26,9 @@ pub use events::{events, stats};
 pub use exec::{Exec, exec, exec_detached};
 pub use lifecycle::{delete, kill, list, start, state};
 pub use meter::Meter;
+pub use namespaces::{namespaces, picture};
 pub use picture::{
-    Cgroup, Group, IdRange, Mount, Namespace, Overview, Picture, Privileges, Process, namespaces,
-    picture,
+    Cgroup, Group, IdRange, Mount, Namespace, Overview, Picture, Privileges, Process,
 };
 pub use status::{State, Status};
 pub use store::Store;
