@@ -9,7 +9,7 @@ default:
 # build the static release binaries
 build:
     rustup target add {{target}}
-    cargo build --release --target {{target}}
+    MINIRUN_COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown) cargo build --release --target {{target}}
 
 # fill ./rootfs with a busybox userland
 rootfs:
@@ -70,3 +70,7 @@ install prefix="/usr/local": build manual
     install -Dm755 target/{{target}}/release/minirun {{prefix}}/bin/minirun
     install -Dm755 target/{{target}}/release/minirun-lab {{prefix}}/bin/minirun-lab
     cp -r target/manual/share {{prefix}}/
+
+# make a Debian package of the same in target/debian (cargo install cargo-deb)
+deb: build manual
+    cargo deb --no-build --target {{target}} --output target/debian/
