@@ -166,7 +166,10 @@ fn wrong(document: &Path) -> Vec<String> {
         let script = format!("{apart}\n{}", shown.command);
         command.args(["--kill-after=5", "60", "sh", "-c", &script]);
         command.current_dir(dir.path()).env("PATH", &search).env("HOME", dir.path());
-        command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null());
+        command
+            .env("BUSYBOX", rootfs().join("bin/busybox"))
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdin(Stdio::null());
         command.stderr(output.try_clone().unwrap()).stdout(output);
         let status = command.status().expect("start timeout");
         let text = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
@@ -199,6 +202,27 @@ fn every_command_does_what_its_document_shows() {
     assert!(documents.len() > 5, "{documents:?}");
     let wrong: Vec<String> = documents.iter().flat_map(|document| wrong(document)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn links_lead_somewhere_and_the_summary_has_every_page() {
+    let mut linked = BTreeSet::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.contains(':') && !link.starts_with('#')) {
+            let path = link.split('#').next().unwrap_or_default();
+            let target = document.parent().unwrap().join(path);
+            assert!(target.exists(), "{}: {link}", document.display());
+            if document.ends_with("docs/SUMMARY.md") {
+                linked.insert(target);
+            }
+        }
+    }
+    let docs = repository().join("docs");
+    let pages = documents().into_iter().filter(|path| path.starts_with(&docs));
+    let pages = pages.filter(|path| !path.ends_with("SUMMARY.md"));
+    assert_eq!(pages.collect::<BTreeSet<_>>(), linked);
 }
 
 #[test]
