@@ -117,8 +117,8 @@ impl Host {
         Ok(Host { cgroup, ..host })
     }
 
-    /// The facts for a container without limits: a twentieth of its start would go into how
-    /// cgroups are mounted.
+    /// The facts for who makes no cgroup: a twentieth of a start would go into how they are
+    /// mounted.
     ///
     /// # Errors
     /// As [`read`](Self::read).

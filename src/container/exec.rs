@@ -161,7 +161,7 @@ fn start(
     };
     let console = connect_console(exec.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd = connect(exec.pidfd_socket.as_deref(), "--pidfd-socket")?;
-    let plan = Plan::for_exec(&spec, &joined, &options, &Host::read()?)?;
+    let plan = Plan::for_exec(&spec, &joined, &options, &Host::read_but_cgroups()?)?;
     announce(&plan);
     // Whatever failed, when the container has ended under its hands that is why.
     let is_over = || found.has_ended() || is_ending(init.pid);

@@ -12,18 +12,17 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use super::container::Container;
 use super::{
-    CONSOLE, Caller, DONE, FAILED, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running,
-    cgroup, hand_over, hint, hook, id_maps, intermediate, listener, net_devices, procfs, trees,
-    units,
+    CONSOLE, Caller, DONE, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running, cgroup,
+    hand_over, hint, hook, id_maps, intermediate, listener, net_devices, procfs, trees, units,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
 use crate::plan::op::{Hook, HookStage, Op};
-use crate::plan::{Plan, Side, Step};
+use crate::plan::{NEWTIME, Plan, Side, Step};
 use crate::sys;
 use crate::sys::process::Cloned;
 
@@ -232,7 +231,7 @@ impl<'a> Runtime<'a> {
         Ok(())
     }
 
-    /// Forks the intermediate process and waits for its end; what it has cloned is this
+    /// Makes the intermediate process and waits for its end; what it has cloned is this
     /// process's child, so its pid can't come to mean another one meanwhile.
     fn fork_intermediate(&mut self, step: &Step) -> Result<()> {
         let failed = |errno| Error::system(step.op.to_string(), errno);
@@ -248,17 +247,18 @@ impl<'a> Runtime<'a> {
         let ready = Ready::new(plan, &lent);
         let runtime_end = self.sync.as_raw_fd();
         let mask = sys::signal::block_all();
-        let forked = sys::process::fork(Some(Signal::SIGCHLD));
-        if let Ok(None) = forked {
+        let mut walk = || {
             sys::process::close_inherited(runtime_end);
-            let status = intermediate::walk(plan, &ready, journal, sync.as_fd());
-            sys::process::exit(status);
-        }
+            intermediate::walk(plan, &ready, journal, sync.as_fd())
+        };
+        let joiner = match self.may_share_memory() {
+            true => sys::process::vfork(&mut walk),
+            false => sys::process::fork(Some(Signal::SIGCHLD))
+                .map(|child| child.unwrap_or_else(|| sys::process::exit(walk()))),
+        };
         sys::signal::restore(&mask);
         drop(sync);
-        let Some(joiner) = forked.map_err(failed)? else {
-            sys::process::exit(FAILED);
-        };
+        let joiner = joiner.map_err(failed)?;
         let waited = sys::process::wait4(joiner, true).map_err(failed)?;
         match self.journal.cloned_pid() {
             Some(pid) => {
@@ -269,6 +269,17 @@ impl<'a> Runtime<'a> {
             }
             None => Err(self.post_mortem(waited.map(|(status, _)| status))),
         }
+    }
+
+    /// Time namespaces let nobody in who shares memory (setns(2)), and a user's runtime would
+    /// have no way into its own /proc any more once the other process isn't dumpable.
+    fn may_share_memory(&self) -> bool {
+        let has_time = |step: &Step| match step.op {
+            Op::JoinNamespace { namespace } => namespace == NEWTIME,
+            Op::JoinProcess { namespaces } => namespaces.contains(NEWTIME),
+            _ => false,
+        };
+        geteuid().is_root() && !self.plan.steps.iter().any(has_time)
     }
 
     fn take_sync(&mut self, step: &Step) -> Result<OwnedFd> {
