@@ -228,6 +228,50 @@ fn links_lead_somewhere_and_the_summary_has_every_page() {
 }
 
 #[test]
+fn the_tutorials_numbers_are_those_of_the_plan() {
+    if skipped(without_root()) {
+        return;
+    }
+    for name in ["docs/tutorial/container.md", "docs/ko/tutorial.md"] {
+        let text = fs::read_to_string(repository().join(name)).unwrap();
+        let mut steps = 0;
+        for shown in commands(&text) {
+            let Some(words) = shown.command.strip_prefix("minirun plan ./rootfs") else {
+                continue;
+            };
+            let mut command = minirun(&["plan"]);
+            command.arg(rootfs()).args(words.split_whitespace());
+            let plan = String::from_utf8(command.output().unwrap().stdout).unwrap();
+            steps = plan.lines().count();
+            for line in shown.output.iter().filter(|line| *line != "…") {
+                assert!(plan.lines().any(|step| step == line), "{name}: {line}\n{plan}");
+            }
+        }
+        // Its headings, such as `Steps 2 to 4: …`, leave no step out.
+        let headings = text.lines().filter_map(|line| line.strip_prefix("## ")?.split_once(':'));
+        let mut next = 1;
+        for (heading, _) in headings {
+            let numbers = heading.split(|char: char| !char.is_ascii_digit());
+            let numbers: Vec<usize> = numbers.filter_map(|number| number.parse().ok()).collect();
+            assert_eq!(numbers.first(), Some(&next), "{name}: {heading}");
+            next = numbers.last().unwrap() + 1;
+        }
+        assert_eq!(next - 1, steps, "{name}");
+    }
+}
+
+#[test]
+fn translations_show_the_same_commands() {
+    let of = |name: &str| {
+        let text = fs::read_to_string(repository().join(name)).unwrap();
+        let commands = commands(&text).into_iter().map(|shown| (shown.command, shown.output));
+        commands.collect::<Vec<_>>()
+    };
+    assert_eq!(of("README.ko.md"), of("README.md"));
+    assert_eq!(of("docs/ko/tutorial.md"), of("docs/tutorial/container.md"));
+}
+
+#[test]
 fn the_reference_has_every_verb_of_the_help() {
     let help = minirun(&["--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
