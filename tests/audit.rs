@@ -84,6 +84,9 @@ fn the_exit_status_is_0_unless_a_grade_is_asked_about() {
         let output = audit(options, rootfs);
         assert_eq!(output.status.code(), Some(status), "{options:?}: {}", said(&output));
     }
+    let missing = audit(&["--fail-on", "dangerous"], "/nowhere");
+    assert_eq!(missing.status.code(), Some(125), "{}", said(&missing));
+    assert!(said(&missing).contains("/nowhere (ROOTFS): ENOENT"), "{}", said(&missing));
 }
 
 #[test]

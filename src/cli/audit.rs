@@ -89,6 +89,10 @@ impl Print {
                 audit => return audit,
             }
         }
+        // Graded, a mistyped path would pass any check.
+        std::fs::metadata(target).map_err(|error| {
+            Error::io(format!("open the root filesystem {target}"), &error).at("ROOTFS")
+        })?;
         let default = Settings::default();
         let settings = self.settings.as_ref().unwrap_or(&default);
         settings.command(target, &self.command, false)?.audit()
