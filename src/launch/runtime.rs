@@ -115,13 +115,7 @@ impl<'a> Runtime<'a> {
 
     fn carry_out(&mut self, step: &Step) -> Result<()> {
         match &step.op {
-            Op::EnableControllers { .. }
-            | Op::CreateCgroup { .. }
-            | Op::InheritCpuset { .. }
-            | Op::WriteCgroup { .. }
-            | Op::WriteFirst { .. }
-            | Op::CheckUsage { .. }
-            | Op::DeviceFilter { .. } => self.set_up_cgroup(step),
+            op if op.sets_up_cgroup() => self.set_up_cgroup(step),
             Op::CheckUnit { .. } | Op::StartUnit(_) => {
                 self.check_cgroup()?;
                 units::set(&step.op, self.init.as_ref().map(|init| init.pid))

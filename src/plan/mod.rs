@@ -203,18 +203,7 @@ impl Plan {
     pub(crate) fn is_meanwhile(&self, index: usize) -> bool {
         let steps = self.steps.get(index..).unwrap_or_default();
         let mut group = steps.iter().take_while(|step| step.side == Side::Runtime);
-        group.all(|step| {
-            matches!(
-                step.op,
-                Op::Record
-                    | Op::CreateCgroup { .. }
-                    | Op::InheritCpuset { .. }
-                    | Op::WriteCgroup { .. }
-                    | Op::WriteFirst { .. }
-                    | Op::CheckUsage { .. }
-                    | Op::DeviceFilter { .. }
-            )
-        })
+        group.all(|step| matches!(step.op, Op::Record) || step.op.sets_up_cgroup())
     }
 
     /// Whether there is something of its cgroup before the container is cloned.

@@ -202,6 +202,22 @@ pub enum Op {
     Exec(Exec),
 }
 
+impl Op {
+    /// Whether it is one of those that make and limit the container's cgroup.
+    pub(crate) fn sets_up_cgroup(&self) -> bool {
+        matches!(
+            self,
+            Op::EnableControllers { .. }
+                | Op::CreateCgroup { .. }
+                | Op::InheritCpuset { .. }
+                | Op::WriteCgroup { .. }
+                | Op::WriteFirst { .. }
+                | Op::CheckUsage { .. }
+                | Op::DeviceFilter { .. }
+        )
+    }
+}
+
 /// A transient unit of systemd, for a container's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
