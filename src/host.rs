@@ -9,9 +9,11 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::unistd::{User, getegid, geteuid};
 
 use crate::error::{Error, Result};
+use crate::sys;
 
 /// The oldest kernel that has every call minirun makes unconditionally
 /// (mount_setattr of 5.12, cgroup.kill of 5.14).
@@ -181,10 +183,12 @@ pub(crate) fn is_real_root() -> bool {
 }
 
 fn read(path: &str) -> String {
-    // A file of /proc has no length; with room for a usual one it is read in one piece.
+    // A file of /proc has no length that could be asked for; a usual one fits at once.
+    const LIMIT: u64 = 1 << 20;
     let mut text = String::with_capacity(1024);
-    let read = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
-    if read.is_ok() { text } else { String::new() }
+    let file = sys::file::open(path, OFlag::O_RDONLY).map(File::from);
+    let read = file.map(|file| file.take(LIMIT).read_to_string(&mut text));
+    if matches!(read, Ok(Ok(_))) { text } else { String::new() }
 }
 
 fn permitted_capabilities() -> u64 {

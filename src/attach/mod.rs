@@ -96,17 +96,21 @@ impl Signals {
     }
 
     fn those(take: impl Fn(i32) -> bool) -> Result<Self> {
-        // What the caller ignores (nohup does so with SIGHUP) is not for the target either.
-        SignalQueue::new(|signal| take(signal) && !sys::signal::is_ignored(signal))
-            .map(Signals)
-            .map_err(|errno| Error::system("collect signals", errno))
+        let queue = SignalQueue::new(take);
+        queue.map(Signals).map_err(|errno| Error::system("collect signals", errno))
+    }
+
+    /// The next one that has come. What the caller ignores (nohup does so with SIGHUP) is not
+    /// for the target either; being blocked, it comes all the same.
+    fn next(&self) -> Option<i32> {
+        std::iter::from_fn(|| self.0.next()).find(|signal| !sys::signal::is_ignored(*signal))
     }
 
     /// Sleeps so long; less when a signal comes, which it gives.
     pub fn sleep(&self, time: Duration) -> Option<i32> {
         let start = Instant::now();
         loop {
-            if let Some(signal) = self.0.next() {
+            if let Some(signal) = self.next() {
                 return Some(signal);
             }
             let left = time.saturating_sub(start.elapsed());
@@ -145,8 +149,7 @@ pub(crate) fn until_end(
             let _ = send(signal);
         }
         let (ended, signalled) = wait_for_news(init, signals, terminal.as_ref(), deadline)?;
-        while let Some(signal) = signals.filter(|_| signalled).and_then(|signals| signals.0.next())
-        {
+        while let Some(signal) = signals.filter(|_| signalled).and_then(Signals::next) {
             match (&terminal, signal) {
                 (Some(terminal), libc::SIGWINCH) => terminal.resize(),
                 // Ctrl-Z without a pty: the shell must see this process stop.

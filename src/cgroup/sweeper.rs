@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, UnlinkatFlags, read, setsid, unlinkat};
 
@@ -140,7 +140,7 @@ enum Lowest {
 /// Removes one cgroup that has none below it, if there is one. Not by recursion: nobody
 /// knows how deep they go.
 fn remove_lowest(dir: &CStr) -> Lowest {
-    let Ok(mut lowest) = open(dir, DIRECTORY, Mode::empty()) else {
+    let Ok(mut lowest) = sys::file::open(dir, DIRECTORY) else {
         return Lowest::Vacant;
     };
     loop {

@@ -145,8 +145,9 @@ struct Stat {
 
 impl Stat {
     fn read(pid: i32) -> std::io::Result<Stat> {
-        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-        Stat::parse(&text).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+        let mut buffer = [0; 1024];
+        let text = sys::file::read_start(format!("/proc/{pid}/stat").as_str(), &mut buffer)?;
+        Stat::parse(text).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
     }
 
     /// The second field, the name, may hold anything but ends at the last parenthesis.

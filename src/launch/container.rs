@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{FileStat, Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
@@ -178,8 +178,7 @@ impl<'a> Container<'a> {
                 self.open_console(pty, *size, *owner)
             }
             Op::Terminal { size, owner } => {
-                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                let root = open(c"/", flags, Mode::empty())?;
+                let root = sys::file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
                 self.open_console(pty::open(root.as_fd())?, *size, *owner)
             }
             Op::Mask { path } => {
@@ -388,7 +387,7 @@ impl<'a> Container<'a> {
     /// Tries the candidates as execvp(3) does: a directory that lacks the program or
     /// may not be searched doesn't end the search, but the latter is remembered.
     fn exec(&self, candidates: &[std::ffi::CString]) -> Errno {
-        sys::signal::reset_all();
+        sys::signal::reset(self.ready.ignored);
         let mut failure = Errno::ENOENT;
         let home = self.home.as_ref().and_then(Home::entry);
         for (index, path) in candidates.iter().enumerate() {
@@ -429,7 +428,7 @@ fn map_own_id(map: IdMap, line: &str) -> Result<()> {
 }
 
 pub(super) fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
-    let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = sys::file::open(path, OFlag::O_WRONLY)?;
     let written = write(&file, bytes)?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
 }

@@ -163,7 +163,7 @@ pub(super) fn run_inside(
     let Some(pid) = sys::process::fork(Some(Signal::SIGCHLD))? else {
         let _ = sys::process::dup_onto(state, 0);
         let _ = sys::process::close_on_exec_from(3);
-        sys::signal::reset_all();
+        sys::signal::reset(u64::MAX);
         sys::process::execve(&hook.path, argv, envp, None);
         sys::process::exit(127);
     };

@@ -42,8 +42,7 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> Result<Ow
 
 /// The same below this process's own root, when that is the container's already.
 pub(super) fn open_from_top(path: &CStr, flags: OFlag) -> Result<OwnedFd> {
-    let dir = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let top = nix::fcntl::open(c"/", dir, Mode::empty())?;
+    let top = sys::file::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     open(top.as_fd(), path, flags)
 }
 

@@ -4,9 +4,8 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sched::{setns, unshare};
-use nix::sys::stat::Mode;
 
 use super::procfs;
 use crate::plan::NEWTIME;
@@ -43,6 +42,5 @@ pub(super) fn session_keyring(name: &CStr, permissions: u32) -> Result<()> {
 pub(super) fn enter_time(offsets: &str) -> Result<()> {
     unshare(NEWTIME)?;
     procfs::write(c"self/timens_offsets", offsets.as_bytes())?;
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    setns(open(c"/proc/self/ns/time_for_children", flags, Mode::empty())?, NEWTIME)
+    setns(sys::file::open(c"/proc/self/ns/time_for_children", OFlag::O_RDONLY)?, NEWTIME)
 }

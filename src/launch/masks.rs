@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
+use nix::sys::stat::{FileStat, SFlag, fstat, major, minor};
 use nix::unistd::fchdir;
 
 use super::inside;
@@ -51,7 +51,7 @@ impl Masks {
 
 /// The host's /dev/null, made sure to be it (CVE-2025-31133).
 fn open_null() -> Result<OwnedFd> {
-    let null = open(c"/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let null = sys::file::open(c"/dev/null", OFlag::O_PATH)?;
     if is_null(&fstat(null.as_fd())?) { Ok(null) } else { Err(Errno::ENODEV) }
 }
 

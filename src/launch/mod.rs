@@ -45,6 +45,7 @@ use crate::cgroup::Sweeper;
 use crate::error::Result;
 use crate::plan::op::Op;
 use crate::plan::{Plan, Side};
+use crate::sys;
 use crate::sys::process::{Cloned, PointerArray};
 use runtime::Runtime;
 
@@ -110,6 +111,8 @@ struct Ready<'a> {
     words: (usize, Vec<Vec<u8>>),
     /// Mount trees that the runtime has opened, in the order of the plan.
     trees: &'a [OwnedFd],
+    /// The signals that this process ignores, of which the target must know nothing.
+    ignored: u64,
 }
 
 impl<'a> Ready<'a> {
@@ -141,6 +144,7 @@ impl<'a> Ready<'a> {
             trees: lent.trees,
             hooks: hooks.collect(),
             words: (first, words.collect()),
+            ignored: sys::signal::ignored(),
         }
     }
 }

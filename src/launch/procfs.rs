@@ -11,11 +11,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::inside;
-use crate::sys::Result;
+use crate::sys::{self, Result};
 
 /// The inode of the top of every procfs (linux/proc_fs.h, `PROC_ROOT_INO`).
 const TOP: u64 = 1;
@@ -39,8 +39,7 @@ pub(super) fn write<P: NixPath + ?Sized>(file: &P, bytes: &[u8]) -> Result<()> {
 
 /// Opens a file by its path below /proc.
 fn open<P: NixPath + ?Sized>(file: &P, flags: OFlag) -> Result<OwnedFd> {
-    let dir = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let proc = nix::fcntl::open(c"/proc", dir, Mode::empty())?;
+    let proc = sys::file::open(c"/proc", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     if !is_top(proc.as_fd())? {
         return Err(Errno::ENODEV);
     }

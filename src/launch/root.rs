@@ -4,13 +4,14 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
 use super::inside;
 use crate::plan::op::Propagation;
+use crate::sys::file::open;
 use crate::sys::{self, Result};
 
 const NONE: Option<&CStr> = None;
@@ -25,7 +26,7 @@ pub(super) fn propagate(propagation: Propagation) -> Result<()> {
 /// Makes the mount that holds a path private: what is mounted below would otherwise show
 /// up on the host, and pivot_root(2) refuses.
 pub(super) fn make_parent_private(path: &CStr) -> Result<()> {
-    let mut dir = open(path, DIR, Mode::empty())?;
+    let mut dir = open(path, DIR)?;
     while !sys::mount::is_mount_root(dir.as_fd())? {
         let parent = openat(&dir, c"..", DIR, Mode::empty())?;
         let identity = |dir: &OwnedFd| fstat(dir).map(|found| (found.st_dev, found.st_ino));
@@ -40,12 +41,12 @@ pub(super) fn make_parent_private(path: &CStr) -> Result<()> {
 
 /// Opens the root filesystem where it is.
 pub(super) fn open_rootfs(path: &CStr) -> Result<OwnedFd> {
-    open(path, DIR, Mode::empty())
+    open(path, DIR)
 }
 
 /// Binds the root filesystem onto itself and gives its descriptor.
 pub(super) fn bind_rootfs(path: &CStr, nodev: bool) -> Result<OwnedFd> {
-    let place = open(path, DIR, Mode::empty())?;
+    let place = open(path, DIR)?;
     let tree = sys::mount::clone_tree_at(place.as_fd(), true)?;
     if nodev {
         sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NODEV, 0, 0, true)?;
@@ -59,13 +60,11 @@ pub(super) fn bind_rootfs(path: &CStr, nodev: bool) -> Result<OwnedFd> {
 /// The layers are named relative to the working directory and by descriptor, so that
 /// no character of the path can be taken for a separator of overlay's options.
 pub(super) fn overlay_rootfs(path: &CStr, nodev: bool, userxattr: bool) -> Result<OwnedFd> {
-    let lower = open(path, DIR, Mode::empty())?;
+    let lower = open(path, DIR)?;
     mount(Some(c"tmpfs"), path, Some(c"tmpfs"), MsFlags::empty(), Some(c"mode=0755"))?;
     chdir(path)?;
     // What is mounted on `/` can't be reached by that name; the layers would be the host's.
-    if fstat(open(c".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)?.st_dev
-        == fstat(lower.as_fd())?.st_dev
-    {
+    if fstat(open(c".", DIR)?)?.st_dev == fstat(lower.as_fd())?.st_dev {
         return Err(Errno::EBUSY);
     }
     for dir in [c"upper", c"work", c"merged"] {
@@ -85,7 +84,7 @@ pub(super) fn overlay_rootfs(path: &CStr, nodev: bool, userxattr: bool) -> Resul
     inside::with_c_str(&options.bytes[..options.len], |options| {
         mount(Some(c"overlay"), c"merged", Some(c"overlay"), flags, Some(options))
     })?;
-    let merged = open(c"merged", DIR, Mode::empty())?;
+    let merged = open(c"merged", DIR)?;
     // Whoever binds something of the root filesystem means its files, not the layers.
     sys::mount::move_mount(merged.as_fd(), lower.as_fd())?;
     Ok(merged)
@@ -117,7 +116,7 @@ pub(super) fn make_readonly(root: BorrowedFd<'_>) -> Result<()> {
 /// With `.` for both arguments the old root ends up on top of the new one, and no
 /// directory is needed to put it in (pivot_root(2), "pivot_root(".", ".")").
 pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<()> {
-    let host = open(c"/", DIR, Mode::empty())?;
+    let host = open(c"/", DIR)?;
     fchdir(root)?;
     pivot_root(c".", c".")?;
     // Where mounts travel to the host, unmounts would too.
@@ -135,9 +134,9 @@ pub(super) fn move_over(root: BorrowedFd<'_>) -> Result<()> {
     let keep_from_host = |dir: &OwnedFd, recursive| {
         sys::mount::mount_setattr(dir.as_fd(), 0, 0, MsFlags::MS_SLAVE.bits(), recursive)
     };
-    keep_from_host(&open(c"/", DIR, Mode::empty())?, false)?;
+    keep_from_host(&open(c"/", DIR)?, false)?;
     for path in [c"/proc", c"/sys"] {
-        let dir = match open(path, DIR, Mode::empty()) {
+        let dir = match open(path, DIR) {
             Err(Errno::ENOENT) => continue,
             answer => answer?,
         };

@@ -8,10 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
 use nix::unistd::{Pid, geteuid};
 
 use super::container::Container;
@@ -194,8 +193,7 @@ impl<'a> Runtime<'a> {
 
     fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {
         let failed = |errno| hint::explain(Error::system(step.op.to_string(), errno), &step.op);
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let opened = open(path, flags, Mode::empty()).map_err(failed)?;
+        let opened = sys::file::open(path, OFlag::O_RDONLY).map_err(failed)?;
         if sys::namespace::kind(opened.as_fd()).map_err(failed)? != namespace.bits() {
             return Err(failed(Errno::EINVAL));
         }
@@ -471,7 +469,7 @@ impl<'a> Runtime<'a> {
 }
 
 fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {
-    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    sys::file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
 
 /// What the container's process will join a cgroup by; one that systemd is still to make is
@@ -479,7 +477,7 @@ fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {
 fn open_tasks(step: &Step) -> Option<OwnedFd> {
     match (&step.op, step.side) {
         (Op::JoinCgroup { tasks }, Side::Container) => {
-            open(tasks.as_c_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+            sys::file::open(tasks.as_c_str(), OFlag::O_WRONLY).ok()
         }
         _ => None,
     }

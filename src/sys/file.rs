@@ -1,10 +1,33 @@
-//! Calls on files that the C library wraps with an allocation, or not at all.
+//! Calls on files that the C library wraps with an allocation, with another call, or not at all.
 
 use std::ffi::CStr;
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::NixPath;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::{Errno, Result, syscall};
+
+/// Opens what is there at a path, to be closed on exec (open(2)). By openat(2): musl's open
+/// lets a call of fcntl(2) follow.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open<P: NixPath + ?Sized>(path: &P, flags: OFlag) -> Result<OwnedFd> {
+    openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// The beginning of a file, as much as one read(2) gives: of what the kernel writes in one
+/// piece, as it does /proc/PID/stat, all that there is room for.
+///
+/// # Errors
+/// Those of open(2) and read(2).
+pub fn read_start<'a, P: NixPath + ?Sized>(path: &P, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    let length = nix::unistd::read(open(path, OFlag::O_RDONLY)?, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
+}
 
 /// What a symlink points to, into `buffer` (readlinkat(2)).
 ///

@@ -502,15 +502,7 @@ pub fn rmdir(path: &CStr) -> Result<()> {
 /// Those of open(2) and read(2) on /proc/self/stat; `EINVAL` when it isn't understood.
 pub fn set_command_line(name: &CStr) -> Result<()> {
     let mut buffer = [0; 1024];
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    // SAFETY: a constant C string; the descriptor is new and nobody else owns it; read
-    // writes at most the buffer's length.
-    let length = unsafe {
-        let fd = Errno::result(libc::open(c"/proc/self/stat".as_ptr(), flags))?;
-        let stat = OwnedFd::from_raw_fd(fd);
-        Errno::result(libc::read(stat.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()))?
-    };
-    let stat = buffer.get(..length as usize).unwrap_or(&[]);
+    let stat = super::file::read_start(c"/proc/self/stat", &mut buffer)?;
     let [start, end, env_start, env_end] = argument_area(stat).ok_or(Errno::EINVAL)?;
     let name = name.to_bytes_with_nul();
     let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;

@@ -28,7 +28,7 @@ pub fn block_all() -> SavedMask {
 pub fn reset_in_child(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let reset = || {
-        reset_all();
+        reset(u64::MAX);
         super::process::close_on_exec_from(3).map_err(std::io::Error::from)
     };
     // SAFETY: between fork and execve this makes system calls only, and allocates nothing.
@@ -50,15 +50,29 @@ fn full_set() -> libc::sigset_t {
     }
 }
 
-/// Gives every signal its default action and unblocks all of them, so that a
-/// program starts with neither handlers' leftovers nor ignored signals: Rust's own
-/// runtime ignores SIGPIPE, nohup SIGHUP, and glibc's posix_spawn 32 and 33, which its
+/// The signals that this process ignores, a bit for each from 1 on; where /proc doesn't say
+/// so, it may be any.
+pub fn ignored() -> u64 {
+    const FIELD: &[u8] = b"\nSigIgn:\t";
+    let read = |buffer| {
+        let status = super::file::read_start(c"/proc/self/status", buffer).ok()?;
+        let at = status.windows(FIELD.len()).position(|field| field == FIELD)?;
+        let digits = status.get(at + FIELD.len()..)?.get(..16)?;
+        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    read(&mut [0; 4096]).unwrap_or(u64::MAX)
+}
+
+/// Gives these signals, a bit for each from 1 on, their default action, and unblocks all.
+///
+/// Executing a program ends handlers, and leaves ignored signals ignored: Rust's own runtime
+/// does so with SIGPIPE, nohup with SIGHUP, and glibc's posix_spawn with 32 and 33, which its
 /// own sigaction then refuses to change.
-pub fn reset_all() {
+pub fn reset(signals: u64) {
     // The kernel's struct sigaction with SIG_DFL, no flags and an empty mask is all
     // zeroes; 32 bytes is its size on every 64-bit machine.
     let default = [0u64; 4];
-    for signal in 1..=LAST_SIGNAL {
+    for signal in (1..=LAST_SIGNAL).filter(|signal| signals >> (signal - 1) & 1 != 0) {
         let action = (&raw const default) as u64;
         // SAFETY: rt_sigaction reads a sigaction and, with a null third argument, writes
         // nothing; for SIGKILL and SIGSTOP it answers EINVAL.
@@ -163,4 +177,33 @@ impl Drop for SignalQueue {
 pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: integers only.
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{process, syscall};
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_known_and_reset() {
+        const IGNORED: [i32; 4] = [libc::SIGHUP, libc::SIGPIPE, 33, LAST_SIGNAL];
+        let bits = IGNORED.iter().fold(0u64, |bits, signal| bits | 1 << (signal - 1));
+        // Of a process of its own: another test may want to be interrupted.
+        let Some(child) = process::fork(None).unwrap() else {
+            let ignore = [libc::SIG_IGN as u64, 0, 0, 0];
+            for signal in IGNORED {
+                let action = (&raw const ignore) as u64;
+                let arguments = [signal as u64, action, 0, 8, 0, 0];
+                // SAFETY: as in `reset`.
+                let _ = unsafe { syscall(libc::SYS_rt_sigaction, arguments) };
+            }
+            let before = ignored();
+            reset(before);
+            process::exit(i32::from(before & bits != bits) + 2 * i32::from(ignored() != 0));
+        };
+        let mut status = 0;
+        // SAFETY: the pointer is to a live local.
+        unsafe { libc::waitpid(child.as_raw(), &mut status, libc::__WALL) };
+        assert_eq!(status, 0);
+    }
 }
