@@ -117,6 +117,7 @@ impl Abi {
     }
 
     /// The first number of this ABI in its architecture.
+    #[inline]
     pub(super) fn first(self) -> u32 {
         if self == Abi::X32 { X32_BIT } else { 0 }
     }
@@ -159,11 +160,15 @@ impl<'a> Syscall<'a> {
         self.row.is_some() || self.private_number(Abi::Arm).is_some()
     }
 
-    /// Finds names quickly that come in the order of the table, as they do in profiles.
+    /// Finds names quickly that come in the order of the table, as they do in profiles: each
+    /// is looked for a little way behind the one before it first.
     pub(super) fn all(names: &'a [String]) -> impl Iterator<Item = Self> {
         names.iter().scan(0, |next, name| {
-            let is_next = SYSCALLS.get(*next).is_some_and(|row| row.0 == name);
-            let found = if is_next { Self { name, row: Some(*next) } } else { Self::named(name) };
+            let mut ahead = SYSCALLS[*next..].iter().take(8);
+            let found = match ahead.position(|row| row.0 == name) {
+                Some(distance) => Self { name, row: Some(*next + distance) },
+                None => Self::named(name),
+            };
             *next = found.row.map_or(*next, |row| row + 1);
             Some(found)
         })

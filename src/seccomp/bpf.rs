@@ -5,7 +5,7 @@
 //! twice. A conditional jump reaches 255 instructions far; beyond that a copy or a long
 //! jump is put within its reach.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use libc::sock_filter;
 
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Program {
 }
 
 /// A comparison of the accumulator with a constant, both unsigned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Test {
     Equal,
     Above,
@@ -75,18 +75,12 @@ impl Test {
 }
 
 /// An instruction, by how many stand behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label(usize);
 
-/// A comparison and what it leads to; with a word, that is loaded and masked first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Branch {
-    word: Option<(u32, u32)>,
-    test: Test,
-    with: u32,
-    yes: Label,
-    no: Label,
-}
+/// A word of `seccomp_data` by offset and mask, what it is compared with, and what that
+/// leads to.
+type Branch = ((u32, u32), Test, u32, Label, Label);
 
 /// A program while it is written, last instruction first.
 #[derive(Default)]
@@ -94,8 +88,8 @@ pub(super) struct Assembler {
     reversed: Vec<sock_filter>,
     /// The last of each value; there are few.
     returns: Vec<(u32, Label)>,
-    gotos: HashMap<Label, Label>,
-    branches: HashMap<Branch, Label>,
+    gotos: BTreeMap<Label, Label>,
+    branches: BTreeMap<Branch, Label>,
 }
 
 impl Assembler {
@@ -106,7 +100,7 @@ impl Assembler {
 
     /// Compares what is in the accumulator; it may hold something else at both targets.
     pub(super) fn test(&mut self, test: Test, with: u32, yes: Label, no: Label) -> Label {
-        self.write_branch(Branch { word: None, test, with, yes, no })
+        if yes == no { yes } else { self.write_test(test, with, yes, no) }
     }
 
     /// Loads a word of `seccomp_data`, given by offset and mask, and compares it.
@@ -118,7 +112,24 @@ impl Assembler {
         yes: Label,
         no: Label,
     ) -> Label {
-        self.write_branch(Branch { word: Some(word), test, with, yes, no })
+        let branch = (word, test, with, yes, no);
+        if yes == no {
+            return yes;
+        }
+        if let Some(known) = self.branches.get(&branch) {
+            return *known;
+        }
+        let (offset, mask) = word;
+        if mask == u32::MAX {
+            let (yes, no) = (self.behind_load(yes, offset), self.behind_load(no, offset));
+            self.write_test(test, with, yes, no);
+        } else {
+            self.write_test(test, with, yes, no);
+            self.write(AND, mask, 0, 0);
+        }
+        let label = self.write(LOAD, offset, 0, 0);
+        self.branches.insert(branch, label);
+        label
     }
 
     /// Loads a word and goes on.
@@ -138,34 +149,12 @@ impl Assembler {
         Program(self.reversed)
     }
 
-    fn write_branch(&mut self, branch: Branch) -> Label {
-        let Branch { word, test, with, yes, no } = branch;
-        if yes == no {
-            return yes;
-        }
-        // Without a load it is part of a search, of which there is one only.
-        if let Some(known) = word.and_then(|_| self.branches.get(&branch)) {
-            return *known;
-        }
-        let (yes, no) = match word {
-            Some((offset, u32::MAX)) => {
-                (self.behind_load(yes, offset), self.behind_load(no, offset))
-            }
-            _ => (yes, no),
-        };
+    fn write_test(&mut self, test: Test, with: u32, yes: Label, no: Label) -> Label {
         // What is put within reach of the second target moves the first one away.
         let yes = self.within_reach(yes, 1);
         let no = self.within_reach(no, 0);
         let (jt, jf) = (self.distance(yes) as u8, self.distance(no) as u8);
-        let mut label = self.write(test.code(), with, jt, jf);
-        if let Some((offset, mask)) = word {
-            if mask != u32::MAX {
-                self.write(AND, mask, 0, 0);
-            }
-            label = self.write(LOAD, offset, 0, 0);
-            self.branches.insert(branch, label);
-        }
-        label
+        self.write(test.code(), with, jt, jf)
     }
 
     /// A target that would load what the accumulator holds anyway is entered behind that.

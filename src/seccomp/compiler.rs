@@ -17,9 +17,6 @@ const ARGUMENTS: u32 = 16;
 /// What a filter says to calls that come through another ABI than the profile's.
 const FOREIGN: u32 = libc::SECCOMP_RET_KILL_THREAD;
 
-/// Numbers below this are looked up in a table; only arm has greater ones, a few.
-const COMMON_NUMBERS: usize = 1024;
-
 /// What happens to a call: the same always, or as the first check says that it passes.
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict<'a> {
@@ -48,8 +45,7 @@ pub(super) fn compile(profile: &Profile<'_>, machine: Machine) -> Result<Filter,
         for abi in covered(profile, machine, architecture) {
             let calls = Calls::new(profile, abi)?;
             if abi == machine.own() {
-                allowed = calls.verdicts.iter().filter(|(_, v)| v.always_permits()).count();
-                restricted = calls.verdicts.len() - allowed;
+                (allowed, restricted) = calls.count(profile.default);
                 permits_clock = calls.always_runs(libc::SYS_clock_gettime as u32, profile.default);
             }
             calls.add_ranges(profile, abi, &mut ranges);
@@ -95,12 +91,13 @@ fn covered(
     architecture.abis.iter().copied().filter(is_covered)
 }
 
-/// The system calls of an ABI that the profile is about.
+/// What happens to the system calls of an ABI.
 struct Calls<'a> {
-    /// By number, each once.
-    verdicts: Vec<(u32, Verdict<'a>)>,
-    /// The greatest number that the profile names, arm's private ones aside.
-    newest: Option<u32>,
+    /// From the ABI's first number to the greatest that the profile names: what rules without
+    /// conditions say, else the default.
+    actions: Vec<u32>,
+    /// What the other rules say, by number.
+    others: Vec<(u32, Verdict<'a>)>,
 }
 
 /// A rule's say on a call of an ABI.
@@ -113,65 +110,52 @@ struct Entry<'a> {
 
 impl<'a> Calls<'a> {
     fn new(profile: &'a Profile<'a>, abi: Abi) -> Result<Self, Refusal> {
-        // Most rules have no conditions, and of those the first for a call counts alone.
-        let mut always = vec![None; COMMON_NUMBERS];
+        let mut actions = Vec::new();
+        let first = abi.first();
+        let index = |number: u32| (number - first) as usize;
         let mut entries = Vec::new();
-        let mut behind_multiplexers = Vec::new();
-        let mut newest = None;
-        for (index, rule) in profile.rules.iter().enumerate() {
+        for (rule_index, rule) in profile.rules.iter().enumerate() {
+            let alternatives = || rule.alternatives.iter().map(|all| needed(all, abi));
+            let is_unconditional = alternatives().any(|conditions| conditions.is_empty());
             for syscall in &rule.names {
-                let number = syscall.number(abi);
-                newest = newest.max(number);
-                if rule.action == profile.default {
-                    continue;
-                }
-                if abi == Abi::I386
-                    && let Some(row) = multiplexed(syscall.name)
+                let common = syscall.number(abi);
+                if let Some(end) = common.map(|number| index(number) + 1)
+                    && end > actions.len()
                 {
-                    behind_multiplexers.push((row, rule));
+                    actions.resize(end, profile.default);
                 }
-                let Some(number) = number.or_else(|| syscall.private_number(abi)) else {
+                let number = common.or_else(|| syscall.private_number(abi));
+                let Some(number) = number.filter(|_| rule.action != profile.default) else {
                     continue;
                 };
-                for conditions in &rule.alternatives {
-                    let conditions = needed(conditions, abi);
-                    let common = always.get_mut((number - abi.first()) as usize);
-                    match common.filter(|_| conditions.is_empty()) {
-                        Some(known) => _ = known.get_or_insert(rule.action),
-                        None => {
-                            let check = Check { conditions, action: rule.action };
-                            entries.push(Entry { number, check, rule: Some(index) });
-                        }
-                    }
+                match actions.get_mut(index(number)).filter(|_| is_unconditional) {
+                    // Of the rules without conditions the first counts alone.
+                    Some(action) if *action == profile.default => *action = rule.action,
+                    Some(_) => {}
+                    None => entries.extend(alternatives().map(|conditions| Entry {
+                        number,
+                        check: Check { conditions, action: rule.action },
+                        rule: Some(rule_index),
+                    })),
                 }
             }
         }
-        behind_multiplexers.sort_by_key(|(row, _)| *row);
-        let behind = behind_multiplexers.chunk_by(|a, b| a.0 == b.0);
-        entries.extend(behind.filter_map(multiplexer_entry));
-        let is_always =
-            |number: u32| matches!(always.get((number - abi.first()) as usize), Some(Some(_)));
-        entries.retain(|entry| !is_always(entry.number));
-        entries.sort_by_key(|entry| entry.number);
-        let numbered = (abi.first()..).zip(&always);
-        let mut verdicts: Vec<(u32, Verdict)> = numbered
-            .filter_map(|(number, action)| Some((number, Verdict::Always((*action)?))))
-            .collect();
-        for call in entries.chunk_by(|a, b| a.number == b.number) {
-            verdicts.push((call[0].number, verdict(call, abi)?));
+        let is_decided = |number: u32| {
+            actions.get(index(number)).is_some_and(|action| *action != profile.default)
+        };
+        if abi == Abi::I386 {
+            add_multiplexers(profile, is_decided, &mut entries);
         }
-        verdicts.sort_by_key(|(number, _)| *number);
-        Ok(Calls { verdicts, newest })
+        entries.retain(|entry| !is_decided(entry.number));
+        entries.sort_by_key(|entry| entry.number);
+        let calls = entries.chunk_by(|a, b| a.number == b.number);
+        let others = calls.map(|call| Ok((call[0].number, verdict(call, abi)?)));
+        let others = others.collect::<Result<_, _>>()?;
+        Ok(Calls { actions, others })
     }
 
     /// Appends the ranges of the ABI's numbers.
     fn add_ranges(self, profile: &Profile<'_>, abi: Abi, ranges: &mut Vec<Range<'a>>) {
-        let newest = self.newest.filter(|_| profile.enosys);
-        let is_unknown = |number: u32| newest.is_some_and(|newest| number > newest);
-        let unnamed = |number| match is_unknown(number) {
-            true => Verdict::Always(profile::errno(libc::ENOSYS as u32)),
-            false => Verdict::Always(profile.default),
-        };
         // x32 may overwrite the numbers that x86_64 leaves to it.
         ranges.retain(|(start, _)| *start < abi.first());
         let mut add = |start: u32, verdict: Verdict<'a>| {
@@ -179,20 +163,28 @@ impl<'a> Calls<'a> {
                 ranges.push((start, verdict));
             }
         };
+        let newer = match profile.enosys && !self.actions.is_empty() {
+            true => profile::errno(libc::ENOSYS as u32),
+            false => profile.default,
+        };
+        let others = self.others.into_iter().map(|(number, verdict)| (number, Some(verdict)));
+        let mut actions = self.actions.as_slice();
         let mut next = abi.first();
-        for (number, verdict) in self.verdicts {
-            if next < number {
-                add(next, unnamed(next));
-                if let Some(newest) = newest.filter(|newest| (next..number - 1).contains(newest)) {
-                    add(newest + 1, unnamed(newest + 1));
-                }
+        for (number, verdict) in others.chain([(u32::MAX, None)]) {
+            let before = (number - next) as usize;
+            let (before, rest) = actions.split_at(before.min(actions.len()));
+            for run in before.chunk_by(|a, b| a == b) {
+                add(next, Verdict::Always(run[0]));
+                next += run.len() as u32;
             }
-            add(number, verdict);
-            next = number + 1;
-        }
-        add(next, unnamed(next));
-        if let Some(newest) = newest.filter(|newest| *newest >= next) {
-            add(newest + 1, unnamed(newest + 1));
+            if next < number {
+                add(next, Verdict::Always(newer));
+            }
+            if let Some(verdict) = verdict {
+                add(number, verdict);
+                next = number + 1;
+                actions = rest.get(1..).unwrap_or_default();
+            }
         }
         if abi == Abi::X86_64 {
             add(X32_BIT, Verdict::Always(FOREIGN));
@@ -201,15 +193,18 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Whether nothing and nobody is asked before this call runs.
+    /// How many always run, and how many others there are rules for.
+    fn count(&self, default: u32) -> (usize, usize) {
+        let decided = || self.actions.iter().filter(|action| **action != default);
+        let allowed = decided().filter(|action| profile::permits(**action)).count();
+        (allowed, decided().count() - allowed + self.others.len())
+    }
+
+    /// Whether nothing and nobody is asked before this call of the machine's own ABI runs.
     fn always_runs(&self, call: u32, default: u32) -> bool {
-        let verdict = self.verdicts.iter().find(|(number, _)| *number == call);
-        let action = match verdict {
-            Some((_, Verdict::Always(action))) => *action,
-            Some((_, Verdict::Checked(_))) => return false,
-            None => default,
-        };
-        [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG].contains(&action)
+        let action = self.actions.get(call as usize).unwrap_or(&default);
+        let is_checked = self.others.iter().any(|(number, _)| *number == call);
+        !is_checked && [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG].contains(action)
     }
 }
 
@@ -250,7 +245,27 @@ fn verdict<'a>(entries: &[Entry<'a>], abi: Abi) -> Result<Verdict<'a>, Refusal> 
     Ok(Verdict::Checked(checks))
 }
 
-/// The row of a call that i386 has behind socketcall(2) or ipc(2).
+/// Adds what follows for socketcall(2) and ipc(2) of i386 from the rules for calls behind
+/// them, unless both are decided about anyway, as in the profiles of engines.
+fn add_multiplexers<'a>(
+    profile: &Profile<'_>,
+    is_decided: impl Fn(u32) -> bool,
+    entries: &mut Vec<Entry<'a>>,
+) {
+    let multiplexers = ["ipc", "socketcall"].map(|name| Syscall::named(name).number(Abi::I386));
+    if multiplexers.into_iter().flatten().all(is_decided) {
+        return;
+    }
+    let mut behind = Vec::new();
+    for rule in profile.rules.iter().filter(|rule| rule.action != profile.default) {
+        let rows = rule.names.iter().map(|call| multiplexed(call.name));
+        behind.extend(rows.flatten().map(|row| (row, rule)));
+    }
+    behind.sort_by_key(|(row, _)| *row);
+    entries.extend(behind.chunk_by(|a, b| a.0 == b.0).filter_map(multiplexer_entry));
+}
+
+/// The row of a call that i386 has behind a multiplexer.
 fn multiplexed(name: &str) -> Option<usize> {
     MULTIPLEXED.binary_search_by_key(&name, |row| row.0).ok()
 }
@@ -272,12 +287,6 @@ fn multiplexer_entry<'a>(rules: &[(usize, &Rule<'_>)]) -> Option<Entry<'a>> {
     let number = Syscall::named(multiplexer).number(Abi::I386)?;
     let check = Check { conditions: Cow::Owned(vec![condition]), action: rule.action };
     Some(Entry { number, check, rule: None })
-}
-
-impl Verdict<'_> {
-    fn always_permits(&self) -> bool {
-        matches!(self, Verdict::Always(action) if profile::permits(*action))
-    }
 }
 
 /// A binary search for the range that the accumulator's number is in.

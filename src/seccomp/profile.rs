@@ -60,11 +60,8 @@ pub(super) enum Comparison {
 /// # Errors
 /// The field that can't be carried out.
 pub(super) fn read(profile: &LinuxSeccomp) -> Result<Profile<'_>, Refusal> {
-    let default = action(
-        profile.default_action(),
-        profile.default_errno_ret(),
-        "linux.seccomp.defaultErrnoRet",
-    )?;
+    let default = action(profile.default_action(), profile.default_errno_ret())
+        .map_err(|reason| Refusal::new("linux.seccomp.defaultErrnoRet", reason))?;
     let has_listener = profile.listener_path().as_ref().is_some_and(|path| path.as_os_str() != "");
     if profile.listener_metadata().as_ref().is_some_and(|data| !data.is_empty()) && !has_listener {
         let reason = "it has no meaning without a listenerPath";
@@ -102,10 +99,13 @@ fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
         let reason = "no system call has an empty name";
         return Err(Refusal::new(path(&format!("names[{at}]")), reason));
     }
-    let action = action(syscall.action(), syscall.errno_ret(), &path("errnoRet"))?;
-    let args = syscall.args().iter().flatten().enumerate();
-    let conditions = args.map(|(number, arg)| condition(&path(&format!("args[{number}]")), arg));
-    let mut conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+    let action = action(syscall.action(), syscall.errno_ret())
+        .map_err(|reason| Refusal::new(path("errnoRet"), reason))?;
+    let mut conditions = Vec::new();
+    for (number, arg) in syscall.args().iter().flatten().enumerate() {
+        let place = || path(&format!("args[{number}].index"));
+        conditions.push(condition(arg).map_err(|reason| Refusal::new(place(), reason))?);
+    }
     conditions.sort_by_key(|condition| condition.index);
     let is_repeated = conditions.windows(2).any(|pair| pair[0].index == pair[1].index);
     let alternatives = if is_repeated {
@@ -118,13 +118,12 @@ fn rule(index: usize, syscall: &LinuxSyscall) -> Result<Rule<'_>, Refusal> {
     Ok(Rule { names, action, alternatives })
 }
 
-fn condition(path: &str, arg: &LinuxSeccompArg) -> Result<Condition, Refusal> {
+/// # Errors
+/// What is wrong with the index.
+fn condition(arg: &LinuxSeccompArg) -> Result<Condition, String> {
     let index = match u8::try_from(arg.index()) {
         Ok(index @ 0..6) => index,
-        _ => {
-            let reason = format!("a system call has the arguments 0 to 5, not {}", arg.index());
-            return Err(Refusal::new(format!("{path}.index"), reason));
-        }
+        _ => return Err(format!("a system call has the arguments 0 to 5, not {}", arg.index())),
     };
     let whole = |comparison| (comparison, u64::MAX, arg.value());
     let (comparison, mask, value) = match arg.op() {
@@ -142,8 +141,11 @@ fn condition(path: &str, arg: &LinuxSeccompArg) -> Result<Condition, Refusal> {
     Ok(Condition { index, comparison, mask, value })
 }
 
-/// The value that a filter ends with; `path` is that of its errno.
-fn action(action: LinuxSeccompAction, errno_ret: Option<u32>, path: &str) -> Result<u32, Refusal> {
+/// The value that a filter ends with.
+///
+/// # Errors
+/// What is wrong with the errno.
+fn action(action: LinuxSeccompAction, errno_ret: Option<u32>) -> Result<u32, String> {
     let (value, greatest) = match action {
         LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
             (libc::SECCOMP_RET_KILL_THREAD, 0)
@@ -159,9 +161,9 @@ fn action(action: LinuxSeccompAction, errno_ret: Option<u32>, path: &str) -> Res
     match errno_ret {
         None if greatest == 0 => Ok(value),
         None => Ok(value | libc::EPERM as u32),
-        Some(_) if greatest == 0 => Err(Refusal::new(path, format!("{action} gives no errno"))),
+        Some(_) if greatest == 0 => Err(format!("{action} gives no errno")),
         Some(number) if number > greatest => {
-            Err(Refusal::new(path, format!("{number} is above the greatest, {greatest}")))
+            Err(format!("{number} is above the greatest, {greatest}"))
         }
         Some(number) => Ok(value | number),
     }
