@@ -251,6 +251,38 @@ fn symlinks_in_a_target_are_followed_inside_the_root() {
     assert!(!PathBuf::from("/made-by-minirun").exists());
 }
 
+#[test]
+fn what_comes_later_is_put_into_the_mount_that_covers_a_directory() {
+    if skipped(without_root()) {
+        return;
+    }
+    for over in ["/dir", "/link", "/dir/../dir"] {
+        let mut bundle = Bundle::new("covered");
+        fs::create_dir(bundle.path("rootfs/dir")).unwrap();
+        symlink("dir", bundle.path("rootfs/link")).unwrap();
+        bundle
+            .mount(mount("/dir/one", "tmpfs", "tmpfs", &[]))
+            .mount(mount("/dir/two", "tmpfs", "tmpfs", &[]))
+            .mount(mount(over, "tmpfs", "tmpfs", &[]))
+            .mount(mount("/dir/three", "tmpfs", "tmpfs", &[]))
+            .linux(
+                "devices",
+                json!([{ "path": "/dir/node", "type": "c", "major": 1, "minor": 3 }]),
+            );
+        assert_eq!(
+            bundle.script("ls /dir; ls -d /dir/three"),
+            "node\nthree\n/dir/three\n",
+            "{over}"
+        );
+        let mut below: Vec<_> = fs::read_dir(bundle.path("rootfs/dir"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        below.sort();
+        assert_eq!(below, ["one", "two"], "{over}");
+    }
+}
+
 // The root filesystem
 
 #[test]

@@ -1,7 +1,7 @@
 //! The runtime's side of the cgroup steps.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::{hint, units};
 use crate::cgroup::{Dir, Sweeper, Tree};
@@ -163,13 +164,13 @@ fn inherit_cpuset(root: &Path, dir: &Path) -> io::Result<()> {
         let mut above = None;
         for level in &levels {
             let own = level.join(file);
-            let mut value = fs::read_to_string(&own)?;
+            let mut value = read(&own)?;
             if value.trim().is_empty()
                 && let Some(parent) = level.parent()
             {
                 value = match above {
                     Some(value) => value,
-                    None => fs::read_to_string(parent.join(file))?,
+                    None => read(&parent.join(file))?,
                 };
                 write(&own, value.trim())?;
             }
@@ -191,8 +192,18 @@ fn write_first(choices: &[(std::ffi::CString, String)]) -> io::Result<()> {
     outcome
 }
 
+/// A list, which the kernel gives in one piece.
+fn read(file: &Path) -> io::Result<String> {
+    let mut buffer = [0; 1024];
+    let text = sys::file::read_start(file, &mut buffer)?;
+    if text.len() == 1024 {
+        return fs::read_to_string(file);
+    }
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
 fn write(file: &Path, value: &str) -> io::Result<()> {
-    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+    fs::File::from(sys::file::open(file, OFlag::O_WRONLY)?).write_all(value.as_bytes())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::home::Home;
+use super::inside::Parent;
 use super::journal::Journal;
 use super::{
     CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, intermediate,
@@ -33,6 +34,8 @@ pub(super) struct Container<'a> {
     /// The socket to the runtime; closing it says that the target runs.
     pub(super) sync: BorrowedFd<'a>,
     root: Option<OwnedFd>,
+    /// The directory that the step before worked in, if that has covered nothing of it.
+    parent: Option<Parent<'a>>,
     slave: Option<OwnedFd>,
     /// The connection to `start`, once it has come.
     start: Option<OwnedFd>,
@@ -59,6 +62,7 @@ impl<'a> Container<'a> {
             journal,
             sync,
             root: None,
+            parent: None,
             slave: None,
             start: None,
             kernel: mounts::Kernel::default(),
@@ -91,8 +95,12 @@ impl<'a> Container<'a> {
                 _ => Ok(()),
             };
             let outcome = met.and_then(|()| match step.side {
-                Side::Runtime | Side::Intermediate => Ok(()),
                 Side::Container => self.record(index, step),
+                // A hook of the runtime's may mount something.
+                Side::Runtime | Side::Intermediate => {
+                    self.parent = None;
+                    Ok(())
+                }
             });
             if let Err(errno) = outcome {
                 self.journal.fail(index, errno);
@@ -111,7 +119,7 @@ impl<'a> Container<'a> {
         }
     }
 
-    fn record(&mut self, index: usize, step: &Step) -> Result<()> {
+    fn record(&mut self, index: usize, step: &'a Step) -> Result<()> {
         self.journal.begin(index);
         if matches!(&step.op, Op::Seccomp { filter, .. } if !filter.permits_clock) {
             self.journal.stop_clock();
@@ -124,7 +132,9 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    fn carry_out(&mut self, index: usize, op: &Op) -> Result<()> {
+    fn carry_out(&mut self, index: usize, op: &'a Op) -> Result<()> {
+        // A step that covers nothing of it puts it back.
+        let mut parent = self.parent.take();
         match op {
             Op::MapOwnId { map, line } => map_own_id(*map, line),
             Op::EnterTime { offsets } => labels::enter_time(offsets),
@@ -133,7 +143,7 @@ impl<'a> Container<'a> {
             Op::SelinuxLabel { label } => labels::selinux(label),
             Op::OomScore { score } => set_oom_score(score),
             Op::Stdio => self.connect_stdio(),
-            Op::NullDevice => masks::reopen_null(),
+            Op::NullDevice => masks::reopen_null(self.root.as_ref().map(AsFd::as_fd)),
             Op::DieWithParent => self.die_with_parent(),
             Op::Undumpable => sys::identity::set_undumpable(),
             Op::JoinCgroup { tasks } => {
@@ -163,16 +173,26 @@ impl<'a> Container<'a> {
                 Ok(())
             }
             Op::Mount(new) => {
-                mounts::mount_new(self.root()?, new)?;
+                mounts::mount_new(self.root()?, new, &mut parent)?;
+                self.parent = parent;
                 self.note_mount(&new.target)
             }
             Op::Bind(bind) => {
-                mounts::bind(self.root()?, bind, self.ready.trees)?;
+                mounts::bind(self.root()?, bind, self.ready.trees, &mut parent)?;
+                self.parent = parent;
                 self.note_mount(&bind.target)
             }
             Op::Remount(remount) => mounts::remount(self.root()?, remount),
-            Op::Device(device) => devices::device(self.root()?, device),
-            Op::Symlink { path, target } => devices::symlink(self.root()?, path, target),
+            Op::Device(device) => {
+                devices::device(self.root()?, device, &mut parent)?;
+                self.parent = parent;
+                Ok(())
+            }
+            Op::Symlink { path, target } => {
+                devices::symlink(self.root()?, path, target, &mut parent)?;
+                self.parent = parent;
+                Ok(())
+            }
             Op::Console { size, owner } => {
                 let pty = devices::console(self.root()?)?;
                 self.open_console(pty, *size, *owner)
@@ -250,8 +270,28 @@ impl<'a> Container<'a> {
             Op::Fork => self.fork(index),
             Op::Session { controlling_terminal } => self.start_session(*controlling_terminal),
             Op::Exec(exec) => Err(self.exec(&exec.candidates)),
-            // The others are the runtime's, and `walk` gives only the container's.
-            _ => Err(Errno::ENOSYS),
+            // These are the runtime's, and `walk` gives only the container's.
+            Op::EnableControllers { .. }
+            | Op::CreateCgroup { .. }
+            | Op::InheritCpuset { .. }
+            | Op::WriteCgroup { .. }
+            | Op::WriteFirst { .. }
+            | Op::CheckUsage { .. }
+            | Op::DeviceFilter { .. }
+            | Op::Clone { .. }
+            | Op::Listen { .. }
+            | Op::Record
+            | Op::OpenNamespace { .. }
+            | Op::Intermediate
+            | Op::MapIds { .. }
+            | Op::MoveNetDevice { .. }
+            | Op::RenderState
+            | Op::OpenTree(_)
+            | Op::CheckUnit { .. }
+            | Op::StartUnit(_)
+            | Op::JoinUnit { .. }
+            | Op::SetUnit { .. }
+            | Op::Narrate => Err(Errno::ENOSYS),
         }
     }
 

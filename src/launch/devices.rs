@@ -8,22 +8,32 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, makedev, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
-use super::{inside, mounts, pty};
+use super::inside::{self, Make, Parent};
+use super::{mounts, pty};
 use crate::plan::op::{Device, DeviceKind, DeviceSource};
 use crate::sys::{self, Result};
 
 /// Makes a device node, or binds the host's.
-pub(super) fn device(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
+pub(super) fn device<'a>(
+    root: BorrowedFd<'_>,
+    device: &'a Device,
+    parent: &mut Option<Parent<'a>>,
+) -> Result<()> {
     match device.from {
-        DeviceSource::New => make(root, device),
-        DeviceSource::Host => bind(root, device),
+        DeviceSource::New => make(root, device, parent),
+        DeviceSource::Host => bind(root, device, parent),
     }
 }
 
 const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
-fn make(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
-    let (dir, name) = inside::open_parent(root, &device.path)?;
+fn make<'a>(
+    root: BorrowedFd<'_>,
+    device: &'a Device,
+    parent: &mut Option<Parent<'a>>,
+) -> Result<()> {
+    let (dir, name) = inside::open_parent(root, &device.path, parent.take())?;
+    let dir = parent.insert(dir);
     let number = makedev(device.major.into(), device.minor.into());
     let mode = Mode::from_bits_truncate(device.mode);
     let made = inside::with_c_str(name, |name| {
@@ -47,13 +57,17 @@ fn make(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
     }
 }
 
-fn bind(root: BorrowedFd<'_>, device: &Device) -> Result<()> {
+fn bind<'a>(
+    root: BorrowedFd<'_>,
+    device: &'a Device,
+    parent: &mut Option<Parent<'a>>,
+) -> Result<()> {
     let tree = sys::mount::clone_tree(&device.path, false)?;
     // It could be any file of the host by that name.
     if !is(device, &fstat(tree.as_fd())?) {
         return Err(Errno::ENXIO);
     }
-    let target = inside::open_or_make_file(root, &device.path)?;
+    let (target, _) = inside::open_or_make(root, &device.path, Make::File, parent)?;
     mounts::check_proc(target.as_fd(), c"")?;
     sys::mount::move_mount(tree.as_fd(), target.as_fd())
 }
@@ -73,8 +87,14 @@ fn file_type(kind: DeviceKind) -> SFlag {
 }
 
 /// Makes a symlink.
-pub(super) fn symlink(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> Result<()> {
-    let (dir, name) = inside::open_parent(root, path)?;
+pub(super) fn symlink<'a>(
+    root: BorrowedFd<'_>,
+    path: &'a CStr,
+    target: &CStr,
+    parent: &mut Option<Parent<'a>>,
+) -> Result<()> {
+    let (dir, name) = inside::open_parent(root, path, parent.take())?;
+    let dir = parent.insert(dir);
     inside::with_c_str(name, |name| symlinkat(target, dir.as_fd(), name))
 }
 
@@ -82,7 +102,7 @@ pub(super) fn symlink(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> Resul
 /// gives master and slave.
 pub(super) fn console(root: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
     let (master, slave) = pty::open(root)?;
-    let console = inside::open_or_make_file(root, c"/dev/console")?;
+    let (console, _) = inside::open_or_make(root, c"/dev/console", Make::File, &mut None)?;
     mounts::check_proc(console.as_fd(), c"")?;
     let tree = sys::mount::clone_tree_at(slave.as_fd(), false)?;
     sys::mount::move_mount(tree.as_fd(), console.as_fd())?;

@@ -48,29 +48,52 @@ pub(super) fn open_from_top(path: &CStr, flags: OFlag) -> Result<OwnedFd> {
 
 /// Opens one name in a directory, which must not be a symlink.
 pub(super) fn open_child(dir: BorrowedFd<'_>, name: &CStr, how: OpenHow) -> Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    openat2(dir, name, how.resolve(resolve))
+    openat2(dir, name, how.resolve(BENEATH))
+}
+
+const BENEATH: ResolveFlag = ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESOLVE_NO_SYMLINKS);
+
+/// A directory that a step has worked in, for the next one: what is put there needs no path.
+///
+/// What is mounted may cover it, so that its path leads elsewhere, unless on what was made
+/// in it just before; everything else that may have mounted something drops it.
+pub(super) struct Parent<'a> {
+    path: &'a [u8],
+    dir: OwnedFd,
+}
+
+impl AsFd for Parent<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
 }
 
 /// Opens a directory, made with its missing parents (mode 0755) when it isn't there.
 pub(super) fn open_or_make_dir(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    open_or_make(root, path, Make::Dir).map(|(dir, _)| dir)
-}
-
-/// Opens a file to mount on, made empty when it isn't there.
-pub(super) fn open_or_make_file(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    open_or_make(root, path, Make::File).map(|(file, _)| file)
+    open_or_make(root, path, Make::Dir, &mut None).map(|(dir, _)| dir)
 }
 
 /// Opens a path, and says whether it had to be made.
 ///
 /// A symlink that leads to nothing is followed to where it leads *in the root*, and what
 /// is missing is made there: images have an /etc/resolv.conf that points into /run.
-pub(super) fn open_or_make(
+///
+/// `parent` stays, or becomes, the directory that it was made in, if it is new and lies on
+/// the same mount: whatever is mounted on it covers nothing else.
+pub(super) fn open_or_make<'a>(
     root: BorrowedFd<'_>,
-    path: &CStr,
+    path: &'a CStr,
     make: Make,
+    parent: &mut Option<Parent<'a>>,
 ) -> Result<(OwnedFd, bool)> {
+    let split = split(path);
+    if let (Some(before), Some((dir, name))) = (parent.take(), split)
+        && before.path == dir
+        && let Ok(made) = make_new(before.as_fd(), name, make)
+    {
+        *parent = Some(before);
+        return Ok((made, true));
+    }
     let flags = match make {
         Make::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
         Make::File => OFlag::O_PATH,
@@ -78,6 +101,13 @@ pub(super) fn open_or_make(
     match open(root, path, flags) {
         Err(Errno::ENOENT) => {}
         answer => return answer.map(|found| (found, false)),
+    }
+    if let Some((path, name)) = split
+        && let Ok(dir) = open_dir(root, path)
+        && let Ok(made) = make_new(dir.as_fd(), name, make)
+    {
+        *parent = Some(Parent { path, dir });
+        return Ok((made, true));
     }
     let mut path = Path::new(path.to_bytes())?;
     for _ in 0..SYMLINKS_MAX {
@@ -88,17 +118,36 @@ pub(super) fn open_or_make(
     Err(Errno::ELOOP)
 }
 
-/// Opens the directory that holds the last component of a path; makes it if need be.
-pub(super) fn open_parent<'a>(root: BorrowedFd<'_>, path: &'a CStr) -> Result<(OwnedFd, &'a [u8])> {
+/// Opens the directory that holds the last component of a path, unless it is the one of the
+/// step before; makes it if need be.
+pub(super) fn open_parent<'a>(
+    root: BorrowedFd<'_>,
+    path: &'a CStr,
+    before: Option<Parent<'a>>,
+) -> Result<(Parent<'a>, &'a [u8])> {
+    let (path, name) = split(path).ok_or(Errno::EINVAL)?;
+    if let Some(before) = before.filter(|before| before.path == path) {
+        return Ok((before, name));
+    }
+    let dir = with_c_str(or_root(path), |path| open_or_make_dir(root, path))?;
+    Ok((Parent { path, dir }, name))
+}
+
+/// A path's directory, without a slash at its end, and its last component; `None` when that
+/// is no name.
+fn split(path: &CStr) -> Option<(&[u8], &[u8])> {
     let path = trim_slashes(path.to_bytes());
     let cut = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (parent, name) = path.split_at(cut);
-    if matches!(name, b"" | b"." | b"..") {
-        return Err(Errno::EINVAL);
-    }
-    let parent = if parent.is_empty() { b"/" } else { parent };
-    let dir = with_c_str(parent, |parent| open_or_make_dir(root, parent))?;
-    Ok((dir, name))
+    (!matches!(name, b"" | b"." | b"..")).then_some((trim_slashes(parent), name))
+}
+
+fn or_root(path: &[u8]) -> &[u8] {
+    if path.is_empty() { b"/" } else { path }
+}
+
+fn open_dir(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
+    with_c_str(or_root(path), |path| open(root, path, OFlag::O_PATH | OFlag::O_DIRECTORY))
 }
 
 /// Makes what is missing of a path, one component at a time on the descriptor of the
@@ -110,8 +159,7 @@ fn make_missing(root: BorrowedFd<'_>, whole: &mut Path, make: Make) -> Result<Op
     let mut end = path.len();
     let mut dir = loop {
         end = path[..end].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        let prefix = if end == 0 { b"/" } else { &path[..end] };
-        match with_c_str(prefix, |prefix| open(root, prefix, OFlag::O_PATH | OFlag::O_DIRECTORY)) {
+        match open_dir(root, &path[..end]) {
             Err(Errno::ENOENT) if end > 0 => continue,
             answer => break answer?,
         }
@@ -128,23 +176,33 @@ fn make_missing(root: BorrowedFd<'_>, whole: &mut Path, make: Make) -> Result<Op
             return Err(Errno::EINVAL);
         }
         let make = if names.peek().is_some() { Make::Dir } else { make };
-        dir = with_c_str(name, |name| make_child(dir.as_fd(), name, make))?;
+        dir = match make_new(dir.as_fd(), name, make) {
+            Err(Errno::EEXIST) if make == Make::Dir => {
+                with_c_str(name, |name| open_child(dir.as_fd(), name, OpenHow::new().flags(DIR)))?
+            }
+            answer => answer?,
+        };
     }
     Ok(Some(dir))
 }
 
-fn make_child(dir: BorrowedFd<'_>, name: &CStr, make: Make) -> Result<OwnedFd> {
-    if make == Make::File {
-        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(0o644);
-        return open_child(dir, name, OpenHow::new().flags(flags).mode(mode));
-    }
-    match mkdirat(dir, name, Mode::from_bits_truncate(0o755)) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open_child(dir, name, OpenHow::new().flags(flags))
+const DIR: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Makes what isn't there yet, and opens it on the mount that it was made on: another
+/// directory, moved into its place, may have one on it.
+fn make_new(dir: BorrowedFd<'_>, name: &[u8], make: Make) -> Result<OwnedFd> {
+    with_c_str(name, |name| match make {
+        Make::File => {
+            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+            let mode = Mode::from_bits_truncate(0o644);
+            open_child(dir, name, OpenHow::new().flags(flags).mode(mode))
+        }
+        Make::Dir => {
+            mkdirat(dir, name, Mode::from_bits_truncate(0o755))?;
+            let resolve = BENEATH | ResolveFlag::RESOLVE_NO_XDEV;
+            openat2(dir, name, OpenHow::new().flags(DIR).resolve(resolve))
+        }
+    })
 }
 
 /// Where `rest` leads when its first component is a symlink in `dir`, which `prefix` names.
@@ -235,7 +293,7 @@ mod tests {
 
         fn make(&self, path: &CStr, make: Make) -> Result<bool> {
             let root = fs::File::open(self.0.join("root")).unwrap();
-            open_or_make(root.as_fd(), path, make).map(|(_, made)| made)
+            open_or_make(root.as_fd(), path, make, &mut None).map(|(_, made)| made)
         }
 
         fn has(&self, path: &str) -> bool {
@@ -277,6 +335,31 @@ mod tests {
         for made in ["outside/x", "outside2", "outside/further/y"] {
             assert!(root.has(made), "{made}");
         }
+        root.assert_untouched();
+    }
+
+    #[test]
+    fn what_is_new_is_made_in_the_directory_that_is_open() {
+        let root = Root::new("parent");
+        let top = fs::File::open(root.0.join("root")).unwrap();
+        let mut parent = None;
+        let mut make = |path, kind| {
+            let made = open_or_make(top.as_fd(), path, kind, &mut parent).map(|(_, made)| made);
+            (made, parent.is_some())
+        };
+        assert_eq!(make(c"/etc/one", Make::Dir), (Ok(true), true));
+        fs::rename(root.0.join("root/etc"), root.0.join("root/moved")).unwrap();
+        assert_eq!(make(c"etc//two/", Make::File), (Ok(true), false), "another path");
+        assert!(root.has("etc/two"));
+        assert_eq!(make(c"/etc/three", Make::Dir), (Ok(true), true));
+        fs::rename(root.0.join("root/etc"), root.0.join("root/again")).unwrap();
+        assert_eq!(make(c"/etc/four", Make::File), (Ok(true), true));
+        assert!(root.has("again/four") && !root.has("etc"), "no path was looked up");
+        root.link("/run/five", "again/five");
+        fs::rename(root.0.join("root/again"), root.0.join("root/etc")).unwrap();
+        assert_eq!(make(c"/etc/five", Make::Dir), (Ok(true), false), "it was made elsewhere");
+        assert!(root.has("run/five"));
+        assert_eq!(make(c"/etc/four", Make::File), (Ok(false), false), "it was there");
         root.assert_untouched();
     }
 

@@ -60,8 +60,9 @@ fn is_null(found: &FileStat) -> bool {
         && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3)
 }
 
-/// After pivot_root: replaces the null device on 0, 1 and 2 by the container's own.
-pub(super) fn reopen_null() -> Result<()> {
+/// After pivot_root: replaces the null device on 0, 1 and 2 by the container's own. `root` is
+/// the container's, where it isn't another container's that was joined.
+pub(super) fn reopen_null(root: Option<BorrowedFd<'_>>) -> Result<()> {
     let mut own = None;
     for number in 0..3 {
         // One that isn't open is no null device either.
@@ -70,7 +71,7 @@ pub(super) fn reopen_null() -> Result<()> {
         }
         let own = match &own {
             Some(own) => own,
-            None => own.insert(open_own_null()?),
+            None => own.insert(open_own_null(root)?),
         };
         sys::process::dup_onto(own.as_fd(), number)?;
     }
@@ -78,9 +79,12 @@ pub(super) fn reopen_null() -> Result<()> {
 }
 
 /// The path is the image's to choose: neither a link nor another file is taken for it.
-fn open_own_null() -> Result<OwnedFd> {
+fn open_own_null(root: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let null = inside::open_from_top(c"/dev/null", flags)?;
+    let null = match root {
+        Some(root) => inside::open(root, c"/dev/null", flags)?,
+        None => inside::open_from_top(c"/dev/null", flags)?,
+    };
     if is_null(&fstat(null.as_fd())?) { Ok(null) } else { Err(Errno::ENODEV) }
 }
 

@@ -10,7 +10,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
-use super::inside::{self, Make};
+use super::inside::{self, Make, Parent};
 use super::{copy_up, procfs};
 use crate::plan::op::{Attributes, Bind, NewMount, Remount, Settings, TakesOver};
 use crate::sys::{self, Result};
@@ -61,12 +61,22 @@ impl Kernel {
 ///
 /// The target is entered by its descriptor and mounted on as `.`, so that no path is
 /// resolved a second time.
-pub(super) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<()> {
+pub(super) fn mount_new<'a>(
+    root: BorrowedFd<'_>,
+    new: &'a NewMount,
+    parent: &mut Option<Parent<'a>>,
+) -> Result<()> {
     let (target, made) = match new.fstype.to_bytes() {
-        b"proc" | b"sysfs" => (open_no_symlink(root, &new.target)?, false),
-        _ => inside::open_or_make(root, &new.target, Make::Dir)?,
+        b"proc" | b"sysfs" => {
+            *parent = None;
+            (open_no_symlink(root, &new.target)?, false)
+        }
+        _ => inside::open_or_make(root, &new.target, Make::Dir, parent)?,
     };
-    check_proc(target.as_fd(), &new.target)?;
+    // Nothing new is made in a procfs.
+    if parent.is_none() {
+        check_proc(target.as_fd(), &new.target)?;
+    }
     let mode = match (new.takes_over, made) {
         (TakesOver::Mode, false) => Some(fstat(target.as_fd())?.st_mode),
         _ => None,
@@ -154,7 +164,12 @@ pub(super) fn check_proc(target: BorrowedFd<'_>, path: &CStr) -> Result<()> {
 
 /// Binds a host path, or one of the trees that the runtime has opened; the target becomes
 /// a directory or a file as the source is.
-pub(super) fn bind(root: BorrowedFd<'_>, bind: &Bind, trees: &[OwnedFd]) -> Result<()> {
+pub(super) fn bind<'a>(
+    root: BorrowedFd<'_>,
+    bind: &'a Bind,
+    trees: &[OwnedFd],
+    parent: &mut Option<Parent<'a>>,
+) -> Result<()> {
     let opened;
     let tree = match bind.tree {
         Some(index) => trees.get(index).ok_or(Errno::EBADF)?.as_fd(),
@@ -167,8 +182,10 @@ pub(super) fn bind(root: BorrowedFd<'_>, bind: &Bind, trees: &[OwnedFd]) -> Resu
         return Err(Errno::EPERM);
     }
     let make = if inside::is_dir(tree)? { Make::Dir } else { Make::File };
-    let (target, _) = inside::open_or_make(root, &bind.target, make)?;
-    check_proc(target.as_fd(), &bind.target)?;
+    let (target, _) = inside::open_or_make(root, &bind.target, make, parent)?;
+    if parent.is_none() {
+        check_proc(target.as_fd(), &bind.target)?;
+    }
     // Before the tree is attached: there is no moment at which it is visible without them.
     set(tree, &bind.settings)?;
     sys::mount::move_mount(tree, target.as_fd())
