@@ -181,7 +181,7 @@ pub(super) fn bind<'a>(
     if bind.target.as_c_str() == PROC && !procfs::is_top(tree)? {
         return Err(Errno::EPERM);
     }
-    let make = if inside::is_dir(tree)? { Make::Dir } else { Make::File };
+    let make = if bind.is_dir || inside::is_dir(tree)? { Make::Dir } else { Make::File };
     let (target, _) = inside::open_or_make(root, &bind.target, make, parent)?;
     if parent.is_none() {
         check_proc(target.as_fd(), &bind.target)?;

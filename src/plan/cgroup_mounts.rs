@@ -55,7 +55,8 @@ fn hierarchy(steps: &mut Steps, place: &str, new: NewMount, own: Option<String>)
                 | libc::MOUNT_ATTR_NODEV
                 | libc::MOUNT_ATTR_NOEXEC;
             let source = steps.c_string(place, own)?;
-            Op::Bind(Bind { source, target: new.target, recursive: false, settings, tree: None })
+            let (target, tree) = (new.target, None);
+            Op::Bind(Bind { source, target, recursive: false, settings, tree, is_dir: true })
         }
     };
     steps.container(op, place);

@@ -194,6 +194,7 @@ fn one_mount(
             recursive: options.bind.unwrap_or(false),
             settings: options.settings,
             tree: trees::tree(given, index),
+            is_dir: false,
         };
         steps.container(Op::Bind(bind), place);
         return Ok(());

@@ -294,6 +294,8 @@ pub struct Bind {
     pub settings: Settings,
     /// The source is the tree that this [`Op::OpenTree`], counted from 0, has opened.
     pub tree: Option<usize>,
+    /// The source is known to be a directory.
+    pub is_dir: bool,
 }
 
 /// A detached mount tree, which the container's process binds later.
