@@ -10,10 +10,10 @@ use minirun::container::Request;
 pub struct BundleOptions {
     /// Make a container of the config.json in DIR [default: .]
     #[arg(short, long, value_name = "DIR", help_heading = "Bundle")]
-    bundle: Option<PathBuf>,
+    pub bundle: Option<PathBuf>,
     /// Send the master of the container's terminal to this socket
     #[arg(long, value_name = "SOCKET", help_heading = "Bundle")]
-    console_socket: Option<PathBuf>,
+    pub console_socket: Option<PathBuf>,
     /// Send a pidfd of the container's first process to this socket
     #[arg(long, value_name = "SOCKET", help_heading = "Bundle")]
     pidfd_socket: Option<PathBuf>,
@@ -35,6 +35,11 @@ pub struct BundleOptions {
 }
 
 impl BundleOptions {
+    /// No option but this directory.
+    pub fn of(bundle: PathBuf) -> Self {
+        BundleOptions { bundle: Some(bundle), ..Default::default() }
+    }
+
     pub fn directory(&self) -> &Path {
         self.bundle.as_deref().unwrap_or(Path::new("."))
     }

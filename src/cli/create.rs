@@ -10,9 +10,10 @@ use minirun::plan::Plan;
 use super::CarryOut;
 use super::bundle::BundleOptions;
 use super::global::Global;
+use super::quick::Words;
 
 /// Make a container of a bundle; `start` runs its program
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 pub struct Create {
     /// Name for the container, made of A-Z a-z 0-9 . _ + -
     id: String,
@@ -28,6 +29,21 @@ impl CarryOut for Create {
 Examples:
   minirun spec --bundle web ./rootfs httpd -f && minirun create --bundle web web-1
   minirun start web-1 && minirun list";
+
+    fn quick(words: &mut Words) -> Option<Self> {
+        let mut quick = Create::default();
+        while let Some(option) = words.option() {
+            match option {
+                "--bundle" | "-b" => words.value(&mut quick.bundle.bundle)?,
+                "--pid-file" => words.value(&mut quick.pid_file)?,
+                "--console-socket" => words.value(&mut quick.bundle.console_socket)?,
+                _ => return None,
+            }
+        }
+        quick.id = words.word()?.to_owned();
+        words.end()?;
+        Some(quick)
+    }
 
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let request = Request {

@@ -9,10 +9,11 @@ use minirun::{Capability, Error, Signals};
 
 use super::CarryOut;
 use super::global::Global;
+use super::quick::{Words, switch};
 use super::values;
 
 /// Run a command in a container that runs
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(override_usage = "minirun exec [OPTIONS] ID COMMAND...
        minirun exec [OPTIONS] --process FILE ID")]
 pub struct Exec {
@@ -87,6 +88,23 @@ Examples:
   minirun exec web ps               one more process in the container web
   minirun exec --tty web /bin/sh    a shell in it
   minirun exec --user 1000:1000 --env A=b web env";
+
+    fn quick(words: &mut Words) -> Option<Self> {
+        let mut quick = Exec::default();
+        while let Some(option) = words.option() {
+            match option {
+                "--process" | "-p" => words.value(&mut quick.process)?,
+                "--pid-file" => words.value(&mut quick.pid_file)?,
+                "--console-socket" => words.value(&mut quick.console_socket)?,
+                "--detach" | "-d" => switch(&mut quick.detach)?,
+                "--tty" | "-t" => switch(&mut quick.tty)?,
+                _ => return None,
+            }
+        }
+        quick.id = words.word()?.to_owned();
+        quick.command = words.command()?;
+        (quick.command.is_empty() == quick.process.is_some()).then_some(quick)
+    }
 
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let store = global.store()?;

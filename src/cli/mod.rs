@@ -19,6 +19,7 @@ mod pause;
 mod plan;
 mod progress;
 mod ps;
+mod quick;
 mod run;
 mod settings;
 mod spec;
@@ -33,20 +34,21 @@ mod values;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Parser};
 use global::{Asked, Global};
 use help::Purpose;
 use minirun::Error;
+use quick::Words;
 
-/// A verb: only the parser of the one that was asked for is built.
+/// A verb: only the parser of the one that was asked for is built, and often not even that.
 struct Verb {
     name: &'static str,
     room: Room,
     purpose: Purpose,
     notes: &'static str,
     parser: fn() -> clap::Command,
-    carry_out: fn(&ArgMatches, &Global) -> Result<u8, Error>,
+    carry_out: fn(&Verb, Vec<OsString>, &Global) -> Result<u8, Error>,
 }
 
 /// Whose conventions a verb follows when it fails.
@@ -88,16 +90,40 @@ trait CarryOut: Parser {
     /// What its help ends with: examples, and what else is to be known.
     const NOTES: &'static str = "";
 
+    /// Reads a plain command line; `None` leaves it to the parser.
+    fn quick(_: &mut Words) -> Option<Self> {
+        None
+    }
+
+    /// The container whose others, hooks or processes this may have to wait for.
+    fn waits_for(&self) -> Option<&str> {
+        None
+    }
+
     /// Does what was asked for; gives the exit status.
     fn carry_out(&self, global: &Global) -> Result<u8, Error>;
 }
 
 const fn verb<V: CarryOut>(name: &'static str, room: Room, purpose: Purpose) -> Verb {
-    let carry_out = |matches: &ArgMatches, global: &Global| match V::from_arg_matches(matches) {
-        Ok(verb) => verb.carry_out(global),
-        Err(error) => Err(Error::said("read the command line", error.to_string())),
+    let (parser, carry_out) = (V::command, carry_out::<V>);
+    Verb { name, room, purpose, notes: V::NOTES, parser, carry_out }
+}
+
+fn carry_out<V: CarryOut>(row: &Verb, args: Vec<OsString>, global: &Global) -> Result<u8, Error> {
+    let read = match V::quick(&mut Words::new(&args)) {
+        Some(verb) => Ok(verb),
+        None => {
+            parser(row).try_get_matches_from(args).and_then(|matches| V::from_arg_matches(&matches))
+        }
     };
-    Verb { name, room, purpose, notes: V::NOTES, parser: V::command, carry_out }
+    let verb = match read {
+        Ok(verb) => verb,
+        Err(usage) => return Ok(misused(row, global, &usage)),
+    };
+    match verb.waits_for() {
+        Some(id) => waiting(row.name, id, global, || verb.carry_out(global)),
+        None => verb.carry_out(global),
+    }
 }
 
 /// Parses the arguments and carries out the verb; gives the exit status.
@@ -140,29 +166,25 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
         "run" | "create" | "exec" => minirun::protection::shield_own_binary(),
         _ => Ok(()),
     };
-    let outcome = shielded.and_then(|()| match parser(verb).try_get_matches_from(args) {
-        Ok(matches) if WAITING.contains(&verb.name) => waiting(verb, &matches, global),
-        Ok(matches) => (verb.carry_out)(&matches, global),
-        Err(usage) => Ok(misused(verb, global, &usage)),
-    });
+    let outcome = shielded.and_then(|()| (verb.carry_out)(verb, args, global));
     outcome.unwrap_or_else(|error| verb.failed(global, &error))
 }
 
-/// Verbs that wait for whoever changes their container, for its hooks or its processes.
-const WAITING: &[&str] = &["start", "kill", "delete", "pause", "resume", "update"];
-
-fn waiting(verb: &Verb, matches: &ArgMatches, global: &Global) -> Result<u8, Error> {
-    let id = matches.try_get_one::<String>("id").ok().flatten();
-    let id = id.map_or("", String::as_str);
+fn waiting(
+    verb: &str,
+    id: &str,
+    global: &Global,
+    carry_out: impl FnOnce() -> Result<u8, Error>,
+) -> Result<u8, Error> {
     let what = || {
         let directory = global.store().map(|store| store.root().join(id)).ok();
         let holder = directory.and_then(|directory| progress::holder(&directory));
         match holder.filter(|pid| u32::try_from(*pid) != Ok(std::process::id())) {
-            Some(pid) => format!("{} {id}: waiting for process {pid}, which changes it", verb.name),
-            None => format!("{} {id}", verb.name),
+            Some(pid) => format!("{verb} {id}: waiting for process {pid}, which changes it"),
+            None => format!("{verb} {id}"),
         }
     };
-    progress::told(global, what, || (verb.carry_out)(matches, global))
+    progress::told(global, what, carry_out)
 }
 
 fn found(name: &OsStr) -> Result<&'static Verb, Error> {

@@ -15,6 +15,10 @@ pub struct Pause {
 }
 
 impl CarryOut for Pause {
+    fn waits_for(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         container::pause(&global.store()?, &self.id)?;
         Ok(0)
@@ -29,6 +33,10 @@ pub struct Resume {
 }
 
 impl CarryOut for Resume {
+    fn waits_for(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         container::resume(&global.store()?, &self.id)?;
         Ok(0)

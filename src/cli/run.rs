@@ -12,11 +12,12 @@ use super::CarryOut;
 use super::bundle::BundleOptions;
 use super::files::{PidFile, ResultFile};
 use super::global::Global;
+use super::quick::{Words, switch};
 use super::settings::Settings;
 use super::target::{Asked, Here, Target};
 
 /// Run a command in a new container, or a bundle as one
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(override_usage = "minirun run [OPTIONS] ROOTFS [COMMAND]...
        minirun run [OPTIONS] [--bundle DIR] ID")]
 pub struct Run {
@@ -89,6 +90,22 @@ Examples:
                                                      for CI: a time limit, a report
   minirun run -v $PWD:/src:ro -w /src ./rootfs make  with files of the host
   minirun run --bundle DIR web                       a bundle as the container web";
+
+    fn quick(words: &mut Words) -> Option<Self> {
+        let (mut quick, mut bundle) = (Run::default(), None);
+        while let Some(option) = words.option() {
+            match option {
+                "--bundle" | "-b" => words.value(&mut bundle)?,
+                "--pid-file" => words.value(&mut quick.pid_file)?,
+                "--detach" | "-d" => switch(&mut quick.detach)?,
+                _ => return None,
+            }
+        }
+        quick.bundle = bundle.map(BundleOptions::of);
+        quick.target = words.word()?.to_owned();
+        quick.command = words.command()?;
+        Some(quick)
+    }
 
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let default = BundleOptions::default();

@@ -6,6 +6,7 @@ use minirun::container;
 
 use super::CarryOut;
 use super::global::Global;
+use super::quick::Words;
 
 /// Print a container's state, as JSON
 #[derive(Debug, Parser)]
@@ -15,6 +16,12 @@ pub struct State {
 }
 
 impl CarryOut for State {
+    fn quick(words: &mut Words) -> Option<Self> {
+        let quick = State { id: words.word()?.to_owned() };
+        words.end()?;
+        Some(quick)
+    }
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let state = container::state(&global.store()?, &self.id)?;
         super::print_json(&state)

@@ -70,6 +70,10 @@ Examples:
   minirun update --memory 128m --pids-limit 200 web
   minirun update --cpu-quota 50000 --cpu-period 100000 web    half a processor";
 
+    fn waits_for(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     fn carry_out(&self, global: &Global) -> Result<u8, Error> {
         let resources = match self.resources.as_deref() {
             Some(file) => super::read_json(file, "--resources")?,
