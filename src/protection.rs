@@ -7,11 +7,13 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -19,6 +21,10 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::error::{Error, Result};
 use crate::sys;
+
+/// The mount that this program was executed from, by the number of its descriptor.
+static MOUNT: AtomicI32 = AtomicI32::new(CLOSED);
+const CLOSED: RawFd = -1;
 
 const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
 
@@ -37,6 +43,7 @@ pub fn shield_own_binary() -> Result<()> {
     let failed = |errno| Error::system("shield minirun's own binary", errno);
     if statvfs(OWN_BINARY).map_err(failed)?.flags().contains(FsFlags::ST_RDONLY) {
         name_process();
+        MOUNT.store(sys::process::executed_descriptor().unwrap_or(CLOSED), Relaxed);
         return Ok(());
     }
     let tree = if geteuid().is_root() {
@@ -55,11 +62,24 @@ pub fn shield_own_binary() -> Result<()> {
         tree => {
             let tree = tree.map_err(failed)?;
             sys::mount::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)
+                .and_then(|()| fcntl(&tree, FcntlArg::F_SETFD(FdFlag::empty())))
                 .map_err(failed)?;
             tree
         }
     };
     execute(&shielded).map_err(failed)
+}
+
+/// Closes the mount that [`shield_own_binary`] has made, in the process that calls this.
+///
+/// Whoever is the last to do so waits for all processors (the kernel's `dissolve_on_fput`), so
+/// it isn't left to execve: the container's side closes it at once, the runtime's when nobody
+/// waits for it.
+pub(crate) fn close_mount() {
+    match MOUNT.swap(CLOSED, Relaxed) {
+        CLOSED => {}
+        number => sys::process::close_inherited(number),
+    }
 }
 
 /// `None` when there is no need for one.

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
 use crate::plan::{Plan, Side, Step};
+use crate::protection;
 use crate::sys::schedule::SchedAttr;
 use crate::sys::terminal::WindowSize;
 use crate::sys::{self, Result};
@@ -75,6 +76,7 @@ impl<'a> Container<'a> {
 
     /// Carries out the container's steps after clone3; returns when one failed.
     pub(super) fn walk(self) -> i32 {
+        protection::close_mount();
         // The process ends with this, and some descriptors have been closed under their owners.
         let mut this = std::mem::ManuallyDrop::new(self);
         let first = this.plan.clone_index() + 1;

@@ -98,7 +98,9 @@ impl<'a> Runtime<'a> {
             outcome.map_err(|error| self.name(error, index))?;
             self.journal.end(index);
         }
-        if plan.hands_over() { self.await_hand_over() } else { self.await_exec() }
+        let outcome = if plan.hands_over() { self.await_hand_over() } else { self.await_exec() };
+        crate::protection::close_mount();
+        outcome
     }
 
     /// Where an error came from is known here alone.

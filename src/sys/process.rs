@@ -424,8 +424,26 @@ pub fn fstat_number(number: RawFd) -> Result<libc::stat> {
     Ok(unsafe { found.assume_init() })
 }
 
-/// Closes a descriptor that this process inherited over [`clone3`] or [`fork`] and
-/// that nobody in it will use or close.
+/// The number of the descriptor that this program was executed by ([`execve_fd`]) and that was
+/// left open; from here on it closes on exec, and is the caller's to close.
+pub fn executed_descriptor() -> Option<RawFd> {
+    // SAFETY: getauxval takes an integer; the kernel's string lies beside the arguments, for
+    // as long as the process lives.
+    let name = unsafe {
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(name)
+    };
+    let number = name.to_str().ok()?.strip_prefix("/dev/fd/")?.parse().ok()?;
+    // SAFETY: fcntl takes integers, and a number that isn't open gives EBADF.
+    let set = Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) });
+    set.is_ok().then_some(number)
+}
+
+/// Closes a descriptor that this process inherited over [`clone3`], [`fork`] or execve and
+/// that nobody else in it will use or close.
 pub fn close_inherited(fd: RawFd) {
     // SAFETY: close takes an integer; in the child of a clone the owner of `fd` is never
     // dropped, since the child only ends by `exit` or execve.
