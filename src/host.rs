@@ -131,7 +131,7 @@ impl Host {
         Ok(Host {
             uid,
             gid: getegid().as_raw(),
-            capabilities: permitted_capabilities(),
+            capabilities: crate::sys::identity::permitted().unwrap_or_default(),
             securebits: crate::sys::identity::securebits(),
             kernel,
             in_user_namespace,
@@ -189,11 +189,6 @@ fn read(path: &str) -> String {
     let file = sys::file::open(path, OFlag::O_RDONLY).map(File::from);
     let read = file.map(|file| file.take(LIMIT).read_to_string(&mut text));
     if matches!(read, Ok(Ok(_))) { text } else { String::new() }
-}
-
-fn permitted_capabilities() -> u64 {
-    let permitted = caps::read(None, caps::CapSet::Permitted).unwrap_or_default();
-    permitted.iter().fold(0, |bits, capability| bits | capability.bitmask())
 }
 
 fn kernel_version() -> Result<(u32, u32)> {

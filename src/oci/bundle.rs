@@ -44,15 +44,15 @@ pub(crate) fn read(bundle: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// When they aren't JSON, or don't fit the specification.
 pub(crate) fn interpret(text: &[u8], bundle: &Path) -> Result<Spec> {
-    let step = format!("read {}", bundle.join("config.json").display());
+    let step = || format!("read {}", bundle.join("config.json").display());
     let read = json::parse::<config::Spec>(text);
-    let read = read.map_err(|misfit| Error::said(&step, misfit.reason).at(misfit.path))?;
+    let read = read.map_err(|misfit| Error::said(step(), misfit.reason).at(misfit.path))?;
     let mut spec = Spec::from(read);
-    check_version(spec.version(), &step)?;
+    check_version(spec.version(), step)?;
     if let Some(root) = spec.root_mut() {
         if root.path().as_os_str().is_empty() {
             return Err(
-                Error::said(step, "the path of the root filesystem is missing").at("root.path")
+                Error::said(step(), "the path of the root filesystem is missing").at("root.path")
             );
         }
         root.set_path(bundle.join(root.path()));
@@ -89,10 +89,10 @@ pub(crate) fn process(text: &[u8], step: &str) -> Result<Process> {
 }
 
 /// `ociVersion` is a semantic version; what is newer than we know may mean something else.
-fn check_version(version: &str, step: &str) -> Result<()> {
+fn check_version(version: &str, step: impl Fn() -> String) -> Result<()> {
     let refuse = |reason: String| {
         let hint = format!("minirun understands 1.0.0 to 1.{NEWEST_MINOR}.x");
-        Err(Error::said(step, reason).at("ociVersion").hint(hint))
+        Err(Error::said(step(), reason).at("ociVersion").hint(hint))
     };
     if version.is_empty() {
         return refuse("the version of the specification is missing".to_owned());
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn versions_up_to_ours_are_understood() {
         for good in ["1.0.0", "1.0.2-dev", "1.1.0+build", "1.2.1", "1.3.0", "1.3.9"] {
-            assert!(check_version(good, "read").is_ok(), "{good}");
+            assert!(check_version(good, String::new).is_ok(), "{good}");
         }
         for bad in ["", "0.9.0", "1.4.0", "2.0.0", "1.0", "one", "1.0.x"] {
-            let error = check_version(bad, "read").expect_err(bad);
+            let error = check_version(bad, String::new).expect_err(bad);
             assert_eq!(error.place(), Some("ociVersion"));
         }
     }

@@ -321,32 +321,11 @@ impl Cgroup {
     }
 
     fn limit(&self, steps: &mut Steps, which: impl Fn(&Dir) -> bool) -> Result<()> {
-        for setting in &self.settings {
-            let dir = Dir::of(&self.dirs, setting.controller);
-            let Some(dir) = dir.filter(|dir| which(dir)) else {
-                continue;
-            };
-            let dir = dir.text();
-            let path = setting.path.as_str();
-            let file = |name: &str| steps.c_string(path, format!("{dir}/{name}"));
-            let (op, tolerates) = match &setting.action {
-                Action::Write { file: name, value, tolerates } => {
-                    (Op::WriteCgroup { file: file(name)?, value: value.clone() }, *tolerates)
-                }
-                Action::WriteFirst(choices) => {
-                    let choices = choices.iter();
-                    let choices = choices.map(|(name, value)| Ok((file(name)?, value.clone())));
-                    (Op::WriteFirst { choices: choices.collect::<Result<_>>()? }, &[][..])
-                }
-                Action::CheckUsage { file: name, limit } => {
-                    (Op::CheckUsage { file: file(name)?, limit: *limit }, &[][..])
-                }
-                Action::DeviceFilter(program) => {
-                    let dir = steps.c_string(path, dir)?;
-                    (Op::DeviceFilter { dir, program: program.clone() }, &[][..])
-                }
-            };
-            steps.push(super::Side::Runtime, op, path, tolerates);
+        for settings in self.settings.chunk_by(|a, b| a.controller == b.controller) {
+            let dir = settings.first().and_then(|first| Dir::of(&self.dirs, first.controller));
+            if let Some(dir) = dir.filter(|dir| which(dir)) {
+                write(settings, &dir.text(), steps)?;
+            }
         }
         Ok(())
     }
@@ -369,19 +348,45 @@ impl Cgroup {
             _ => self.place.to_owned(),
         };
         for dir in self.dirs.iter().filter(|dir| !dir.is_v2()) {
-            if let Ok(tasks) = CString::new(format!("{}/tasks", dir.text())) {
+            if let Ok(tasks) = CString::new(dir.text() + "/tasks") {
                 steps.container(Op::JoinCgroup { tasks }, &place);
             }
         }
     }
 
     /// The container's directory in the hierarchy of these controllers.
-    pub(super) fn dir(&self, controllers: &str) -> Option<String> {
-        self.dirs.iter().find(|dir| dir.controllers == controllers).map(Dir::text)
+    pub(super) fn dir(&self, controllers: &str) -> Option<&Dir> {
+        self.dirs.iter().find(|dir| dir.controllers == controllers)
     }
 
     /// Whether there is one at all.
     pub(super) fn exists(&self) -> bool {
         !self.dirs.is_empty()
     }
+}
+
+/// The steps for settings of a cgroup's directory.
+fn write(settings: &[Setting], dir: &str, steps: &mut Steps) -> Result<()> {
+    for Setting { action, path, .. } in settings {
+        let file = |name: &str| steps.c_string(path, [dir, "/", name].concat());
+        let (op, tolerates) = match action {
+            Action::Write { file: name, value, tolerates } => {
+                (Op::WriteCgroup { file: file(name)?, value: value.clone() }, *tolerates)
+            }
+            Action::WriteFirst(choices) => {
+                let choices = choices.iter();
+                let choices = choices.map(|(name, value)| Ok((file(name)?, value.clone())));
+                (Op::WriteFirst { choices: choices.collect::<Result<_>>()? }, &[][..])
+            }
+            Action::CheckUsage { file: name, limit } => {
+                (Op::CheckUsage { file: file(name)?, limit: *limit }, &[][..])
+            }
+            Action::DeviceFilter(program) => {
+                let dir = steps.c_string(path, dir)?;
+                (Op::DeviceFilter { dir, program: program.clone() }, &[][..])
+            }
+        };
+        steps.push(super::Side::Runtime, op, path, tolerates);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
 use super::Steps;
+use super::cgroup_path::Dir;
 use super::mounts::{Given, read_only};
 use super::op::{Bind, NewMount, Op, Settings, TakesOver};
 use crate::error::Result;
@@ -40,7 +41,7 @@ fn own_cgroup(
     of_runtime: impl FnOnce() -> String,
 ) -> Option<String> {
     let namespaced = given.layout.has(CloneFlags::CLONE_NEWCGROUP);
-    (!namespaced).then(|| given.cgroup.dir(controllers).unwrap_or_else(of_runtime))
+    (!namespaced).then(|| given.cgroup.dir(controllers).map_or_else(of_runtime, Dir::text))
 }
 
 /// What is bound is read-only: nothing would keep the container below its own cgroup
@@ -79,13 +80,13 @@ fn v1(
         ..asked.clone()
     };
     steps.container(Op::Mount(base), place);
-    let top = asked.target.to_string_lossy().into_owned();
+    let top = asked.target.to_string_lossy();
     let shown = |found: &&Hierarchy| {
         !given.cgroup.exists() || given.cgroup.dir(&found.controllers).is_some()
     };
     for found in hierarchies.iter().filter(shown) {
         let is_v2 = found.controllers.is_empty();
-        let target = steps.c_string(place, format!("{top}/{}", found.directory))?;
+        let target = steps.c_string(place, [&top, "/", &found.directory].concat())?;
         let new = NewMount {
             source: c"cgroup".into(),
             target,
@@ -99,7 +100,7 @@ fn v1(
         hierarchy(steps, place, new, own_cgroup(given, &found.controllers, of_runtime))?;
         // `cpu,cpuacct` is reached as `cpu` and as `cpuacct` too.
         for name in found.controllers.split(',').filter(|_| found.controllers.contains(',')) {
-            let path = steps.c_string(place, format!("{top}/{name}"))?;
+            let path = steps.c_string(place, [&top, "/", name].concat())?;
             let target = steps.c_string(place, found.directory.as_str())?;
             steps.container(Op::Symlink { path, target }, place);
         }

@@ -36,12 +36,16 @@ impl Dir {
             // No controller of their own on v2: a BPF hook, and files of every cgroup.
             true if matches!(controller, "devices" | "cgroup") => true,
             true => self.v2_controllers.iter().any(|found| found == controller),
-            false => self.controllers.split(',').any(|found| found == controller),
+            // A longer one is a list.
+            false if self.controllers.len() > controller.len() => {
+                self.controllers.split(',').any(|found| found == controller)
+            }
+            false => self.controllers == controller,
         }
     }
 
     pub(super) fn text(&self) -> String {
-        format!("{}{}", self.root, self.path)
+        [self.root.as_str(), &self.path].concat()
     }
 
     /// The hierarchy of a controller. Devices have a hook in every v2 hierarchy, which is

@@ -114,7 +114,7 @@ fn one(
         }
     };
     Ok(Device {
-        path: steps.c_string(&at("path"), device.path().as_os_str().as_encoded_bytes())?,
+        path: steps.c_string(at("path"), device.path().as_os_str().as_encoded_bytes())?,
         kind,
         major: number(device.major(), MAJOR_MAX, "major")?,
         minor: number(device.minor(), MINOR_MAX, "minor")?,

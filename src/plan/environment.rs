@@ -1,6 +1,6 @@
 //! The environment that the program starts with.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use oci_spec::runtime::Process;
@@ -30,17 +30,18 @@ impl<'a> Environment<'a> {
     /// An entry without a name, without `=`, or with a NUL byte, by its path.
     pub(super) fn new(steps: &Steps, process: &'a Process) -> Result<Self> {
         let given = process.env().as_deref().unwrap_or_default();
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         let mut environment =
             Environment { entries: Vec::new(), path: DEFAULT_PATH, wants_home: true };
         for (index, entry) in given.iter().enumerate().rev() {
-            let place = format!("process.env[{index}]");
-            let refuse = |reason| Err(steps.error(&place, "set the environment", reason));
+            let place = format_args!("process.env[{index}]");
+            let refuse =
+                |reason| Err(steps.error(&place.to_string(), "set the environment", reason));
             match entry.split_once('=') {
                 None => return refuse("an entry has the form NAME=value"),
                 Some(("", _)) => return refuse("a variable needs a name"),
                 Some((name, _)) if !seen.insert(name) => {
-                    steps.c_string(&place, entry.as_str())?;
+                    steps.c_string(place, entry.as_str())?;
                     continue;
                 }
                 Some(("HOME", "")) => continue,
@@ -48,7 +49,7 @@ impl<'a> Environment<'a> {
                 Some(("PATH", path)) => environment.path = path,
                 Some(_) => {}
             }
-            environment.entries.push(steps.c_string(&place, entry.as_str())?);
+            environment.entries.push(steps.c_string(place, entry.as_str())?);
         }
         environment.entries.reverse();
         Ok(environment)

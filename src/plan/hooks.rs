@@ -27,7 +27,7 @@ pub(super) fn create(steps: &mut Steps, spec: &Spec) -> Result<()> {
     }
     // They run later, but create is the time to refuse them.
     for stage in [HookStage::Poststart, HookStage::Poststop] {
-        of_stage(spec, stage)?;
+        read(steps, spec, stage)?;
     }
     Ok(())
 }
@@ -90,12 +90,12 @@ fn read(steps: &Steps, spec: &Spec, stage: HookStage) -> Result<Vec<(Hook, Strin
         };
         let mut argv = strings("args", hook.args())?;
         if argv.is_empty() {
-            argv.push(steps.c_string(&format!("{path}.path"), program)?);
+            argv.push(steps.c_string(format!("{path}.path"), program)?);
         }
         ready.push((
             Hook {
                 stage,
-                path: steps.c_string(&format!("{path}.path"), program)?,
+                path: steps.c_string(format!("{path}.path"), program)?,
                 argv,
                 envp: strings("env", hook.env())?,
                 timeout,

@@ -34,6 +34,7 @@ mod unsupported;
 mod words;
 
 use std::ffi::{CString, OsStr};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -151,8 +152,9 @@ impl Plan {
         // The container's process is born into its limits, so they come first; v1's it joins.
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
-        let travel = root::Travel::new(spec, &steps)?;
-        trees::open(&mut steps, spec, host, &layout, travel.tree)?;
+        let entries = mounts::read(spec);
+        let travel = root::Travel::new(spec, &entries, &steps)?;
+        trees::open(&mut steps, &entries, host, &layout, travel.tree)?;
         layout.clone(&mut steps, spec, host, &cgroup)?;
         if !cgroup.has_rest() {
             process::record(&mut steps, options);
@@ -176,24 +178,24 @@ impl Plan {
 
         root::open(&mut steps, spec, options, &layout, &travel)?;
         let in_cgroup = std::cell::Cell::new(!cgroup.has_rest());
-        let given =
-            mounts::Given { spec, options, host, layout: &layout, cgroup: &cgroup, in_cgroup };
+        let (layout, cgroup, entries) = (&layout, &cgroup, entries.as_slice());
+        let given = mounts::Given { spec, entries, options, host, layout, cgroup, in_cgroup };
         mounts::tree(&mut steps, &given)?;
         given.enter_cgroup(&mut steps)?;
         hooks::create(&mut steps, spec)?;
         // Hooks may mount what is to be hidden, and write to what is to be sealed.
-        root::protect(&mut steps, spec, &layout)?;
-        sysctl::write(&mut steps, spec, &layout)?;
+        root::protect(&mut steps, spec, entries, layout)?;
+        sysctl::write(&mut steps, spec, layout)?;
         process::labels(&mut steps, spec, host)?;
 
         // From here on the host's files are out of reach.
-        root::enter(&mut steps, spec, options, &layout, &travel);
+        root::enter(&mut steps, spec, options, layout, &travel);
         process::null_device(&mut steps, options);
         layout.names(&mut steps, spec, options)?;
-        process::limits(&mut steps, spec, host, &layout)?;
+        process::limits(&mut steps, spec, host, layout)?;
         process::close_inherited(&mut steps, options);
         process::surroundings(&mut steps, spec, options)?;
-        process::identity(&mut steps, spec, options, host, &layout)?;
+        process::identity(&mut steps, spec, options, host, layout)?;
         process::start(&mut steps, spec, options)?;
         Ok(Plan { steps: steps.list, warnings: steps.warnings })
     }
@@ -280,6 +282,11 @@ impl Plan {
     }
 }
 
+/// The path of a list's element: `mounts[3]`.
+fn element(list: &str, index: usize) -> String {
+    [list, "[", &index.to_string(), "]"].concat()
+}
+
 /// The list while it is being written.
 struct Steps<'a> {
     list: Vec<Step>,
@@ -292,7 +299,7 @@ impl<'a> Steps<'a> {
         Steps { list: Vec::with_capacity(96), warnings: Vec::new(), origins }
     }
 
-    fn warn(&mut self, path: &str, reason: impl std::fmt::Display) {
+    fn warn(&mut self, path: &str, reason: impl fmt::Display) {
         self.warnings.push(format!("{}: {reason}", self.place(path)));
     }
 
@@ -324,8 +331,12 @@ impl<'a> Steps<'a> {
     }
 
     /// A string for the kernel, which can't take NUL bytes.
-    fn c_string(&self, path: &str, text: impl Into<Vec<u8>>) -> Result<CString> {
-        CString::new(text).map_err(|_| self.error(path, "read a string", "it has a NUL byte in it"))
+    fn c_string(&self, path: impl fmt::Display, text: impl Into<Vec<u8>>) -> Result<CString> {
+        let refused = |_| {
+            let reason = "it has a NUL byte in it";
+            self.error(&path.to_string(), "read a string", reason)
+        };
+        CString::new(text).map_err(refused)
     }
 }
 

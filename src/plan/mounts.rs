@@ -12,7 +12,7 @@ use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
 use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver};
-use super::{Options, Steps, cgroup_mounts, devices, labels, process, trees};
+use super::{Options, Steps, cgroup_mounts, devices, element, labels, process, trees};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -34,9 +34,52 @@ const COVERABLE: &[&str] = &[
     "uptime",
 ];
 
+/// An entry of `mounts`, read.
+pub(super) struct Entry<'a> {
+    pub(super) mount: &'a Mount,
+    /// Its path in the config.json.
+    pub(super) place: String,
+    pub(super) options: MountOptions,
+    /// The destination without detours; `None` is the root itself.
+    target: Option<String>,
+}
+
+/// All entries, in their order.
+pub(super) fn read(spec: &Spec) -> Vec<Entry<'_>> {
+    let mounts = spec.mounts().iter().flatten().enumerate();
+    let entries = mounts.map(|(index, mount)| Entry {
+        mount,
+        place: element("mounts", index),
+        options: MountOptions::parse(mount.options().iter().flatten().map(String::as_str)),
+        target: clean(mount.destination()),
+    });
+    entries.collect()
+}
+
+impl Entry<'_> {
+    /// Whether a part of the host's file tree is mounted.
+    pub(super) fn is_bind(&self) -> bool {
+        self.options.bind.is_some() || self.mount.typ().as_deref() == Some("bind")
+    }
+
+    fn fstype(&self) -> &str {
+        let fstype = self.mount.typ().as_deref().filter(|fstype| !fstype.is_empty());
+        fstype.unwrap_or("none")
+    }
+
+    /// What is made in a tmpfs first needs it writable; [`readonly`] follows.
+    fn late_flags(&self) -> MsFlags {
+        match self.fstype() {
+            "tmpfs" => self.options.flags & MsFlags::MS_RDONLY,
+            _ => MsFlags::empty(),
+        }
+    }
+}
+
 /// What the mounts depend on.
 pub(super) struct Given<'a> {
     pub(super) spec: &'a Spec,
+    pub(super) entries: &'a [Entry<'a>],
     pub(super) options: &'a Options,
     pub(super) host: &'a Host,
     pub(super) layout: &'a Layout,
@@ -67,15 +110,14 @@ pub(super) fn tree(steps: &mut Steps, given: &Given) -> Result<()> {
         return Ok(());
     }
     check_label(steps, spec, host);
-    let dev = Dev::of(spec);
-    let mounts = spec.mounts().iter().flatten();
-    for (index, mount) in mounts.enumerate() {
-        let place = format!("mounts[{index}]");
+    let dev = Dev::of(given.entries);
+    for (index, entry) in given.entries.iter().enumerate() {
         // Engines have always been allowed to leave the slash out.
-        if !options.oci && mount.destination().is_relative() {
-            return Err(steps.error(&place, "mount", "the destination must be an absolute path"));
+        if !options.oci && entry.mount.destination().is_relative() {
+            let reason = "the destination must be an absolute path";
+            return Err(steps.error(&entry.place, "mount", reason));
         }
-        one_mount(steps, (mount, index), &place, given)?;
+        one_mount(steps, entry, given)?;
         // What lies below /dev needs the devices' directory, and the reverse: pts comes after.
         if dev == Dev::Fresh(index) {
             devices::defaults(steps, spec, host, layout)?;
@@ -106,59 +148,44 @@ enum Dev {
 }
 
 impl Dev {
-    fn of(spec: &Spec) -> Self {
-        let is_dev = |mount: &Mount| clean(mount.destination()).as_deref() == Some("/dev");
-        let mut found = Dev::Rootfs;
-        for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-            let options = options_of(mount);
-            if is_dev(mount) && !options.remount {
-                let fresh = !is_bind(mount, &options);
-                found = if fresh { Dev::Fresh(index) } else { Dev::Bound };
-            }
+    fn of(entries: &[Entry]) -> Self {
+        let is_dev = |(_, entry): &(usize, &Entry)| {
+            entry.target.as_deref() == Some("/dev") && !entry.options.remount
+        };
+        match entries.iter().enumerate().rfind(is_dev) {
+            None => Dev::Rootfs,
+            Some((_, entry)) if entry.is_bind() => Dev::Bound,
+            Some((index, _)) => Dev::Fresh(index),
         }
-        found
     }
-}
-
-/// A mount's options, parsed.
-pub(super) fn options_of(mount: &Mount) -> MountOptions {
-    MountOptions::parse(mount.options().iter().flatten().map(String::as_str))
-}
-
-/// Whether a part of the host's file tree is mounted.
-pub(super) fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
-    options.bind.is_some() || mount.typ().as_deref() == Some("bind")
 }
 
 /// A destination without detours; a relative one is taken from the root. `None` is the
 /// root itself.
 pub(super) fn clean(path: &Path) -> Option<String> {
-    let mut parts = Vec::new();
+    let mut clean = String::with_capacity(path.as_os_str().len() + 1);
     for component in path.components() {
         match component {
-            Component::Normal(part) => parts.push(part.to_string_lossy()),
-            Component::ParentDir => drop(parts.pop()),
+            Component::Normal(part) => {
+                clean.push('/');
+                clean.push_str(&part.to_string_lossy());
+            }
+            Component::ParentDir => clean.truncate(clean.rfind('/').unwrap_or(0)),
             _ => {}
         }
     }
-    (!parts.is_empty()).then(|| format!("/{}", parts.join("/")))
+    Some(clean).filter(|clean| !clean.is_empty())
 }
 
-fn one_mount(
-    steps: &mut Steps,
-    (mount, index): (&Mount, usize),
-    place: &str,
-    given: &Given,
-) -> Result<()> {
+fn one_mount(steps: &mut Steps, entry: &Entry, given: &Given) -> Result<()> {
+    let Entry { mount, place, options, target } = entry;
     let at = |field: &str| format!("{place}.{field}");
-    let Some(target) = clean(mount.destination()) else {
+    let Some(target) = target else {
         let reason = "the root itself can't be mounted over";
         return Err(steps.error(place, "mount", reason));
     };
-    let options = options_of(mount);
-    let fstype = mount.typ().as_deref().filter(|fstype| !fstype.is_empty()).unwrap_or("none");
-    let bind = is_bind(mount, &options);
-    check_proc(steps, place, &target, fstype, bind || options.remount)?;
+    let (fstype, bind) = (entry.fstype(), entry.is_bind());
+    check_proc(steps, place, target, fstype, bind || options.remount)?;
     if options.copy_up && (bind || options.remount || fstype != "tmpfs") {
         let reason = "tmpcopyup is for new mounts of tmpfs";
         return Err(steps.error(&at("options"), "mount", reason));
@@ -167,8 +194,8 @@ fn one_mount(
         let reason = format!("the options of the filesystem are longer than {DATA_MAX} bytes");
         return Err(steps.error(&at("options"), "mount", reason));
     }
-    trees::check(steps, mount, &options, place, given.layout)?;
-    let target = steps.c_string(place, target)?;
+    trees::check(steps, entry, given.layout)?;
+    let target = steps.c_string(place, target.as_str())?;
     let data = steps.c_string(place, options.data.as_str())?;
     let source = mount.source().as_ref().map(|path| path.as_os_str().as_encoded_bytes());
 
@@ -176,7 +203,7 @@ fn one_mount(
     if options.remount || (only_propagates && !options.settings.propagation.is_empty()) {
         let whole = options.remount && !bind;
         let filesystem = whole.then_some((options.flags, data));
-        let settings = if whole { beyond_flags(&options) } else { options.settings };
+        let settings = if whole { beyond_flags(options) } else { options.settings.clone() };
         steps.container(Op::Remount(Remount { target, filesystem, settings }), place);
         return Ok(());
     }
@@ -192,8 +219,8 @@ fn one_mount(
             source: steps.c_string(place, source)?,
             target,
             recursive: options.bind.unwrap_or(false),
-            settings: options.settings,
-            tree: trees::tree(given, index),
+            settings: options.settings.clone(),
+            tree: trees::tree(entry, given),
             is_dir: false,
         };
         steps.container(Op::Bind(bind), place);
@@ -203,11 +230,10 @@ fn one_mount(
         source: steps.c_string(place, source.unwrap_or(fstype.as_bytes()))?,
         target,
         fstype: steps.c_string(place, fstype)?,
-        // What is made in it first needs it writable; `readonly` follows.
-        flags: options.flags - late_flags(fstype, &options),
+        flags: options.flags - entry.late_flags(),
         data: steps.c_string(place, labelled(given, fstype, &options.data))?,
-        settings: beyond_flags(&options),
-        takes_over: takes_over(fstype, &options),
+        settings: beyond_flags(options),
+        takes_over: takes_over(fstype, options),
     };
     if fstype == "cgroup" {
         given.enter_cgroup(steps)?;
@@ -245,10 +271,6 @@ fn labelled(given: &Given<'_>, fstype: &str, data: &str) -> String {
     }
 }
 
-fn late_flags(fstype: &str, options: &MountOptions) -> MsFlags {
-    if fstype == "tmpfs" { options.flags & MsFlags::MS_RDONLY } else { MsFlags::empty() }
-}
-
 /// The kernel would make every tmpfs world-writable, /run among them.
 fn takes_over(fstype: &str, options: &MountOptions) -> TakesOver {
     let has_mode = || options.data.split(',').any(|option| option.starts_with("mode="));
@@ -260,17 +282,12 @@ fn takes_over(fstype: &str, options: &MountOptions) -> TakesOver {
 }
 
 /// Makes read-only what had to be writable while others were mounted in it.
-pub(super) fn readonly(steps: &mut Steps, spec: &Spec) -> Result<()> {
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let options = options_of(mount);
-        let fstype = mount.typ().as_deref().unwrap_or_default();
-        let is_new = !options.remount && !is_bind(mount, &options);
-        if !is_new || late_flags(fstype, &options).is_empty() {
-            continue;
-        }
-        let place = format!("mounts[{index}]");
-        let target = steps.c_string(&place, clean(mount.destination()).unwrap_or_default())?;
-        steps.container(Op::Remount(read_only(target)), &place);
+pub(super) fn readonly(steps: &mut Steps, entries: &[Entry]) -> Result<()> {
+    let is_new = |entry: &&Entry| !entry.options.remount && !entry.is_bind();
+    for entry in entries.iter().filter(is_new).filter(|entry| !entry.late_flags().is_empty()) {
+        let target = entry.target.as_deref().unwrap_or_default();
+        let target = steps.c_string(&entry.place, target)?;
+        steps.container(Op::Remount(read_only(target)), &entry.place);
     }
     Ok(())
 }

@@ -35,11 +35,11 @@ impl Layout {
         let mut joined: Vec<(CloneFlags, CString, String)> = Vec::new();
         let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
         for (index, namespace) in namespaces.into_iter().flatten().enumerate() {
-            let place = format!("linux.namespaces[{index}]");
+            let place = format_args!("linux.namespaces[{index}]");
             let flag = flag(namespace.typ());
             if new.contains(flag) || joined.iter().any(|(other, ..)| *other == flag) {
                 let reason = format!("a second {} namespace is asked for", namespace.typ());
-                return Err(steps.error(&place, "choose namespaces", reason));
+                return Err(steps.error(&place.to_string(), "choose namespaces", reason));
             }
             match namespace.path() {
                 None => new |= flag,

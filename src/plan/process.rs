@@ -13,7 +13,7 @@ use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
 use super::environment::Environment;
 use super::namespaces::Layout;
 use super::op::{CapabilitySets, Exec, Op, TerminalSize};
-use super::{Lifecycle, Options, Side, Steps, hooks, labels, schedule, seccomp};
+use super::{Lifecycle, Options, Side, Steps, element, hooks, labels, schedule, seccomp};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -66,7 +66,7 @@ pub(super) fn limits(steps: &mut Steps, spec: &Spec, host: &Host, layout: &Layou
     schedule::apply(steps, spec, process)?;
     let rlimits = process.rlimits().as_deref().unwrap_or_default();
     for (index, rlimit) in rlimits.iter().enumerate() {
-        let path = format!("process.rlimits[{index}]");
+        let path = element("process.rlimits", index);
         if rlimits[..index].iter().any(|before| before.typ() == rlimit.typ()) {
             let reason = format!("{} is limited twice", rlimit.typ());
             return Err(steps.error(&path, "limit a resource", reason));
@@ -253,7 +253,7 @@ fn exec(steps: &Steps, process: &Process) -> Result<Exec> {
     let argv = args
         .iter()
         .enumerate()
-        .map(|(i, arg)| steps.c_string(&format!("process.args[{i}]"), arg.as_str()));
+        .map(|(i, arg)| steps.c_string(format_args!("process.args[{i}]"), arg.as_str()));
     let environment = Environment::new(steps, process)?;
     let candidates = candidates(program, environment.path);
     let candidates = candidates.into_iter().map(|path| steps.c_string("process.args[0]", path));

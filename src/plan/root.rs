@@ -9,9 +9,10 @@ use nix::sched::CloneFlags;
 use oci_spec::runtime::Spec;
 
 use super::mount_options::propagation;
+use super::mounts::Entry;
 use super::namespaces::Layout;
 use super::op::{Op, Propagation};
-use super::{Options, Steps, mounts};
+use super::{Options, Steps, element, mounts};
 use crate::error::Result;
 
 const PROPAGATION: &str = "linux.rootfsPropagation";
@@ -31,7 +32,7 @@ pub(super) struct Travel {
 impl Travel {
     /// # Errors
     /// When the value is none of the specification's.
-    pub(super) fn new(spec: &Spec, steps: &Steps) -> Result<Self> {
+    pub(super) fn new(spec: &Spec, entries: &[Entry], steps: &Steps) -> Result<Self> {
         let all = |kind| Some(Propagation { kind, recursive: true });
         let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
         let asked = match asked.filter(|asked| !asked.is_empty()) {
@@ -45,11 +46,9 @@ impl Travel {
             None => None,
         };
         // Binds that receive the host's mounts need a namespace that receives them.
-        let receives = spec.mounts().iter().flatten().any(|mount| {
-            let settings = mounts::options_of(mount).settings;
-            let cuts = MsFlags::MS_PRIVATE | MsFlags::MS_UNBINDABLE;
-            settings.propagation.iter().any(|found| !cuts.contains(found.kind))
-        });
+        let cuts = MsFlags::MS_PRIVATE | MsFlags::MS_UNBINDABLE;
+        let mut told = entries.iter().flat_map(|entry| &entry.options.settings.propagation);
+        let receives = told.any(|propagation| !cuts.contains(propagation.kind));
         let tree = match asked.map(|asked| asked.kind) {
             Some(MsFlags::MS_SHARED) => None,
             Some(MsFlags::MS_SLAVE) => all(MsFlags::MS_SLAVE),
@@ -142,20 +141,25 @@ fn refuse_changes(steps: &mut Steps, spec: &Spec, options: &Options) -> Result<(
 }
 
 /// Hides and seals, after everything is mounted that could be hidden or sealed.
-pub(super) fn protect(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result<()> {
+pub(super) fn protect(
+    steps: &mut Steps,
+    spec: &Spec,
+    entries: &[Entry],
+    layout: &Layout,
+) -> Result<()> {
     if spec.root().is_none() {
         return Ok(());
     }
     let linux = spec.linux().as_ref();
     let masked = linux.and_then(|linux| linux.masked_paths().as_ref());
     for (index, path) in masked.into_iter().flatten().enumerate() {
-        let place = format!("linux.maskedPaths[{index}]");
+        let place = element("linux.maskedPaths", index);
         let path = protected(steps, &place, "mask", path)?;
         steps.tolerant(Op::Mask { path }, &place, MAY_BE_MISSING);
     }
     let readonly = linux.and_then(|linux| linux.readonly_paths().as_ref());
     for (index, path) in readonly.into_iter().flatten().enumerate() {
-        let place = format!("linux.readonlyPaths[{index}]");
+        let place = element("linux.readonlyPaths", index);
         let path = protected(steps, &place, "make read-only", path)?;
         steps.tolerant(Op::ReadonlyPath { path }, &place, MAY_BE_MISSING);
     }
@@ -167,7 +171,7 @@ pub(super) fn protect(steps: &mut Steps, spec: &Spec, layout: &Layout) -> Result
     if !layout.has(CloneFlags::CLONE_NEWNS) {
         return Ok(());
     }
-    mounts::readonly(steps, spec)?;
+    mounts::readonly(steps, entries)?;
     if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         steps.container(Op::ReadonlyRootfs, "root.readonly");
     }

@@ -5,11 +5,10 @@
 //! root of the host alone. So the runtime opens such trees before the clone, and the
 //! container's process inherits them and puts them into place.
 
-use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
+use oci_spec::runtime::LinuxIdMapping;
 
 use super::Steps;
-use super::mount_options::MountOptions;
-use super::mounts::{Given, is_bind, options_of};
+use super::mounts::{Entry, Given};
 use super::namespaces::{Layout, range};
 use super::op::{IdRange, MountIds, Op, OpenTree, Propagation};
 use crate::error::Result;
@@ -18,53 +17,47 @@ use crate::host::Host;
 /// The runtime's steps, one for each such mount.
 pub(super) fn open(
     steps: &mut Steps,
-    spec: &Spec,
+    entries: &[Entry],
     host: &Host,
     layout: &Layout,
     propagation: Option<Propagation>,
 ) -> Result<()> {
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let options = options_of(mount);
-        if !is_opened(mount, &options, host, layout) {
-            continue;
-        }
-        let place = format!("mounts[{index}]");
-        check(steps, mount, &options, &place, layout)?;
+    for entry in entries.iter().filter(|entry| is_opened(entry, host, layout)) {
+        check(steps, entry, layout)?;
+        let Entry { mount, place, options, .. } = entry;
         let Some(source) = mount.source() else {
-            return Err(steps.error(&place, "bind", "a source is missing"));
+            return Err(steps.error(place, "bind", "a source is missing"));
         };
         let ranges = |own: &Option<Vec<LinuxIdMapping>>, layout: &[IdRange]| match own {
             Some(own) if !own.is_empty() => own.iter().map(range).collect(),
             _ => layout.to_vec(),
         };
-        let ids = is_id_mapped(mount, &options).then(|| MountIds {
+        let ids = is_id_mapped(entry).then(|| MountIds {
             uids: ranges(mount.uid_mappings(), &layout.uids),
             gids: ranges(mount.gid_mappings(), &layout.gids),
             recursive: options.id_map.unwrap_or(false),
         });
-        let source = steps.c_string(&place, source.as_os_str().as_encoded_bytes())?;
+        let source = steps.c_string(place, source.as_os_str().as_encoded_bytes())?;
         let recursive = options.bind.unwrap_or(false);
         let tree = OpenTree { source, recursive, ids, propagation };
-        steps.runtime(Op::OpenTree(tree), &place);
+        steps.runtime(Op::OpenTree(tree), place);
     }
     Ok(())
 }
 
-/// Which of the opened trees the mount at `index` binds.
-pub(super) fn tree(given: &Given, index: usize) -> Option<usize> {
-    let is_opened = |mount: &Mount| is_opened(mount, &options_of(mount), given.host, given.layout);
-    let mounts = given.spec.mounts().as_deref()?;
-    is_opened(mounts.get(index)?)
-        .then(|| mounts.iter().take(index).filter(|mount| is_opened(mount)).count())
+/// Which of the opened trees an entry binds.
+pub(super) fn tree(entry: &Entry, given: &Given) -> Option<usize> {
+    let is_opened = |entry: &&Entry| is_opened(entry, given.host, given.layout);
+    let mut opened = given.entries.iter().filter(is_opened);
+    opened.position(|opened| std::ptr::eq(opened, entry))
 }
 
-fn is_opened(mount: &Mount, options: &MountOptions, host: &Host, layout: &Layout) -> bool {
+fn is_opened(entry: &Entry, host: &Host, layout: &Layout) -> bool {
     let out_of_reach = layout.has_user() && host.is_real_root();
-    let binds = is_bind(mount, options) && !options.remount;
-    is_id_mapped(mount, options) || (binds && out_of_reach)
+    is_id_mapped(entry) || (out_of_reach && entry.is_bind() && !entry.options.remount)
 }
 
-fn is_id_mapped(mount: &Mount, options: &MountOptions) -> bool {
+fn is_id_mapped(Entry { mount, options, .. }: &Entry) -> bool {
     options.id_map.is_some() || has_any(mount.uid_mappings()) || has_any(mount.gid_mappings())
 }
 
@@ -72,20 +65,15 @@ fn is_id_mapped(mount: &Mount, options: &MountOptions) -> bool {
 ///
 /// # Errors
 /// The field, by its path.
-pub(super) fn check(
-    steps: &Steps,
-    mount: &Mount,
-    options: &MountOptions,
-    place: &str,
-    layout: &Layout,
-) -> Result<()> {
-    if !is_id_mapped(mount, options) {
+pub(super) fn check(steps: &Steps, entry: &Entry, layout: &Layout) -> Result<()> {
+    if !is_id_mapped(entry) {
         return Ok(());
     }
+    let Entry { mount, place, options, .. } = entry;
     let refuse = |field: &str, reason: &str| {
         Err(steps.error(&format!("{place}.{field}"), "map the ids of a mount", reason))
     };
-    if !is_bind(mount, options) || options.remount {
+    if !entry.is_bind() || options.remount {
         return refuse("options", "only a bind mount can have an id map");
     }
     let (uids, gids) = (mount.uid_mappings(), mount.gid_mappings());

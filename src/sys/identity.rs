@@ -109,24 +109,32 @@ fn prctl(option: i32, a: u64, b: u64) -> Result<()> {
     unsafe { syscall(libc::SYS_prctl, [option as u64, a, b, 0, 0, 0]) }.map(drop)
 }
 
+/// How capabilities are laid out (version 3), and whose they are: the thread's own.
+const CAPABILITIES: [u32; 2] = [0x2008_0522, 0];
+
+/// The thread's permitted capabilities, a bit for each capability number (capget(2)).
+pub fn permitted() -> Result<u64> {
+    let header = CAPABILITIES;
+    let mut data = [[0_u32; 3]; 2];
+    // SAFETY: version 3 reads one header and writes two triples of 32-bit words.
+    unsafe {
+        let data = data.as_mut_ptr() as u64;
+        syscall(libc::SYS_capget, [header.as_ptr() as u64, data, 0, 0, 0, 0])
+    }?;
+    let [[_, low, _], [_, high, _]] = data;
+    Ok(u64::from(high) << 32 | u64::from(low))
+}
+
 /// Replaces the thread's effective, permitted and inheritable capabilities, a
 /// bit for each capability number (capset(2)).
 ///
 /// # Errors
 /// `EPERM` when a set would grow beyond what is permitted.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = Header { version: VERSION_3, pid: 0 };
+    let header = CAPABILITIES;
     let half = |shift: u32| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);
     let data = [half(0), half(32)];
     // SAFETY: version 3 reads one header and two triples of 32-bit words.
-    unsafe {
-        syscall(libc::SYS_capset, [(&raw const header) as u64, data.as_ptr() as u64, 0, 0, 0, 0])
-    }
-    .map(drop)
+    unsafe { syscall(libc::SYS_capset, [header.as_ptr() as u64, data.as_ptr() as u64, 0, 0, 0, 0]) }
+        .map(drop)
 }
