@@ -14,8 +14,7 @@ use crate::oci;
 /// "container does not exist", "container not running".
 pub fn audit(store: &Store, id: &str) -> Result<Audit> {
     let dir = store.find(id)?;
-    let record = dir.record()?;
-    let spec = oci::bundle::interpret(&dir.config()?, &record.bundle)?;
+    let (record, config) = dir.record_and_config()?;
     let look = Look::at(&dir, &record)?;
     let step = || format!("audit container {id}");
     let (Some(init), Some(present)) = (&record.init, &look.init) else {
@@ -26,6 +25,7 @@ pub fn audit(store: &Store, id: &str) -> Result<Audit> {
         let hint = format!("audit --bundle {} judges what is meant", record.bundle.display());
         return Err(not_running(step()).hint(hint));
     }
+    let spec = oci::bundle::interpret(&config, &record.bundle)?;
     let usage = record.tree().gauges(id);
     // The program runs with less than minirun's init does.
     let program = if record.has_init() { only_child(init.pid) } else { None };

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
-use super::lifecycle::{after_start, delete_locked};
+use super::lifecycle::{after_start, delete_ended, delete_locked};
 use super::process::InitProcess;
-use super::record::Record;
+use super::record::{CREATED, Record};
 use super::status::{Status, state_of};
-use super::store::{Locked, Store, check_id, no_such_container};
+use super::store::{Locked, RecordFile, StateDir, Store, check_id};
 use crate::attach::{self, Deadline, Signals};
 use crate::cgroup::Dir;
 use crate::error::{Error, Result};
@@ -96,35 +96,33 @@ pub fn run(
     signals: &Signals,
     announce: Announce<'_>,
 ) -> Result<Ended> {
-    let Launched { dir, record, running } = launch(store, request, Lifecycle::Attached, announce)?;
+    let Launched { dir, file, record, running } =
+        launch(store, request, Lifecycle::Attached, announce)?;
     let started = after_start(&dir, &record);
     // Other verbs may have it while it runs.
-    drop(dir);
+    let dir = dir.unlock();
     let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
     let console = running.console.as_ref().map(AsFd::as_fd);
     let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
     let waited = sys::process::wait4(running.init.pid, true)
         .map_err(|errno| Error::system("wait for the container", errno));
-    let deleted = if request.keep { Ok(()) } else { delete_ended(store, &record) };
+    let deleted = if request.keep { Ok(()) } else { delete_own(dir, &file, record) };
     started.and(attached)?;
     let (status, _) = waited?.unwrap_or_default();
     Ok(Ended { status: exit_code(status) as u8, deleted })
 }
 
 /// Deletes it, unless somebody else has done so, and perhaps made another of its name.
-fn delete_ended(store: &Store, record: &Record) -> Result<()> {
-    match store.lock(&record.id) {
-        Ok(dir) => match dir.record_with_own_cgroup()? {
-            found if found.init == record.init => delete_locked(dir, found),
-            _ => Ok(()),
-        },
-        Err(error) if error.is_like(&no_such_container(&record.id)) => Ok(()),
-        Err(error) => Err(error),
+fn delete_own(dir: StateDir, file: &RecordFile, record: Record) -> Result<()> {
+    match dir.lock_again(file)? {
+        Some(dir) => delete_ended(dir, record),
+        None => Ok(()),
     }
 }
 
 struct Launched {
     dir: Locked,
+    file: RecordFile,
     record: Record,
     running: Running,
 }
@@ -165,18 +163,18 @@ fn launch(
     let plan = Plan::new(&spec, &options, &host)?;
     announce(&plan);
 
-    let dir = store.create(&request.id)?;
+    let (dir, file) = store.create(&request.id)?;
     let mut record = record(&spec, &plan, request, bundle);
-    let made = carry_out(&dir, &mut record, &plan, &config)
-        .and_then(|running| finish(&dir, running, request, [console, pidfd_socket]));
+    let made = carry_out(&dir, &file, &mut record, &plan, &config)
+        .and_then(|running| finish(&file, running, request, [console, pidfd_socket]));
     match made {
         Ok(running) => {
             record.is_created = true;
-            Ok(Launched { dir, record, running })
+            Ok(Launched { dir, file, record, running })
         }
         Err(error) => {
             // The first failure is the one to tell.
-            let _ = delete_locked(dir, record);
+            let _ = record.running().and_then(|init| delete_locked(dir, record, init));
             Err(error)
         }
     }
@@ -196,28 +194,33 @@ fn hand_on_sockets(spec: &mut Spec, count: u32) {
 
 /// Launches the plan, and writes down what there is to find of the container: before it is
 /// cloned if there is something by then, else while its process is at work already.
-fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan, config: &[u8]) -> Result<Running> {
-    let save = |record: &Record| dir.save_config(config).and_then(|()| dir.save(record));
-    let early = plan.makes_cgroup_first();
-    if early {
-        save(record)?;
+fn carry_out(
+    dir: &Locked,
+    file: &RecordFile,
+    record: &mut Record,
+    plan: &Plan,
+    config: &[u8],
+) -> Result<Running> {
+    let mut text = record.to_line();
+    if plan.makes_cgroup_first() {
+        file.append(&text)?;
+        text.clear();
     }
-    let described = record.clone();
     let render = |pid: i32, status: &str| {
-        let mut state = state_of(dir, described.clone(), Status::Creating);
+        let mut state = state_of(dir, record.clone(), Status::Creating);
         state.pid = pid;
         // A map whose keys are strings can't fail.
         let mut json = serde_json::to_value(&state).unwrap_or_default();
         json["status"] = status.into();
         json.to_string()
     };
+    let mut init = None;
     let mut recorder = |process: &sys::process::Cloned| {
-        if !early {
-            save(record)?;
-        }
-        let init = InitProcess::of(process.pid.as_raw())?;
-        record.init = Some(init);
-        dir.save_init(init)
+        let found = InitProcess::of(process.pid.as_raw())?;
+        init = Some(found);
+        text.extend(format!("{found}\n").bytes());
+        text.extend(config);
+        file.append(&text)
     };
     let is_cancelled = || dir.is_to_be_deleted();
     let caller = Caller {
@@ -226,12 +229,14 @@ fn carry_out(dir: &Locked, record: &mut Record, plan: &Plan, config: &[u8]) -> R
         is_cancelled: Some(&is_cancelled),
         ..Caller::default()
     };
-    launch::launch(plan, caller)
+    let launched = launch::launch(plan, caller);
+    record.init = init;
+    launched
 }
 
 /// What is left to do when the container's process waits, or its program runs.
 fn finish(
-    dir: &Locked,
+    file: &RecordFile,
     running: Running,
     request: &Request,
     [console, pidfd_socket]: [Option<OwnedFd>; 2],
@@ -247,7 +252,7 @@ fn finish(
             Error::system("send a pidfd of the container", errno).at("--pidfd-socket")
         })?;
     }
-    dir.save_created()?;
+    file.append(CREATED)?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, running.init.pid.as_raw())?;
     }

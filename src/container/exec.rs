@@ -115,7 +115,7 @@ fn start(
     let step = || format!("execute in container {}", exec.id);
     check_preserved(exec.preserve_fds)?;
     let dir = store.find(&exec.id)?;
-    let record = dir.record()?;
+    let (record, config) = dir.record_and_config()?;
     let look = Look::at(&dir, &record)?;
     let refuse = |reason: &str| Err(Error::said(step(), reason));
     match look.status {
@@ -131,7 +131,7 @@ fn start(
     let (Some(init), Some(found)) = (&record.init, &look.init) else {
         return Err(not_running(step()));
     };
-    let mut spec = oci::bundle::interpret(&dir.config()?, &record.bundle)?;
+    let mut spec = oci::bundle::interpret(&config, &record.bundle)?;
     let process = exec.process(&spec)?;
     let terminal = process.terminal() == Some(true);
     // Its hooks are about the container, and have run.
@@ -165,8 +165,10 @@ fn start(
     announce(&plan);
     // Whatever failed, when the container has ended under its hands that is why.
     let is_over = || found.has_ended() || is_ending(init.pid);
-    let state = state_of(&dir, record.clone(), look.status);
-    let render = |_: i32, _: &str| serde_json::to_string(&state).unwrap_or_default();
+    let render = |_: i32, _: &str| {
+        let state = state_of(&dir, record.clone(), look.status);
+        serde_json::to_string(&state).unwrap_or_default()
+    };
     let caller =
         Caller { process: Some(found.pidfd.as_fd()), state: Some(&render), ..Caller::default() };
     let running = launch::launch(&plan, caller)

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use oci_spec::runtime::Spec;
 
+use super::process::Present;
 use super::record::Record;
 use super::status::{self, Look, State, Status, state_of};
 use super::store::{Locked, Store, no_such_container};
@@ -80,7 +81,7 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
 pub(super) fn after_start(dir: &Locked, record: &Record) -> Result<()> {
     let outcome = run_hooks(dir, record, HookStage::Poststart, Status::Running);
     if outcome.is_err() {
-        end(record)?;
+        end(record, record.running()?)?;
     }
     outcome
 }
@@ -148,23 +149,34 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
         Err(error) if force && error.is_like(&no_such_container(id)) => return dir.remove(),
         record => record?,
     };
-    let status = Look::at(&dir, &record)?.status;
+    let Look { status, init } = Look::at(&dir, &record)?;
     if !force && matches!(status, Status::Running | Status::Paused) {
         let step = format!("cannot delete container {id} that is not stopped");
         return Err(Error::said(step, status.to_string()));
     }
-    delete_locked(dir, record)
+    delete_locked(dir, record, init)
 }
 
-/// The same for whoever has the container locked.
-pub(super) fn delete_locked(dir: Locked, record: Record) -> Result<()> {
-    end(&record)?;
-    remove_cgroup(&record)?;
+/// The same for whoever has the container locked, and has looked at its first process.
+pub(super) fn delete_locked(dir: Locked, record: Record, init: Option<Present>) -> Result<()> {
+    end(&record, init)?;
+    remove(dir, &record)
+}
+
+/// The same for whoever has waited for that.
+pub(super) fn delete_ended(dir: Locked, mut record: Record) -> Result<()> {
+    dir.leave_to_later_owner(&mut record)?;
+    end(&record, None)?;
+    remove(dir, &record)
+}
+
+fn remove(dir: Locked, record: &Record) -> Result<()> {
+    remove_cgroup(record)?;
     // Only hooks are told of it.
     let stopped = record.hooks.as_ref().map(|_| state_of(&dir, record.clone(), Status::Stopped));
     // Gone before its hooks run, as the runtime-spec has it.
     dir.remove()?;
-    stopped.map_or(Ok(()), |state| run(&record, HookStage::Poststop, &state, &|| false))
+    stopped.map_or(Ok(()), |state| run(record, HookStage::Poststop, &state, &|| false))
 }
 
 fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
@@ -185,7 +197,7 @@ fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
             found.ask_to_delete();
         }
         if let Ok(record) = found.record_with_own_cgroup() {
-            end(&record)?;
+            end(&record, record.running()?)?;
         }
         if start.elapsed() > PATIENCE {
             let reason = "another process changes it and doesn't come to an end";
@@ -226,14 +238,14 @@ fn has_strays(record: &Record) -> bool {
     !record.has_own_pid_namespace && (record.unit.is_none() || record.is_created)
 }
 
-/// Kills a container's processes and waits until they have ended.
-fn end(record: &Record) -> Result<()> {
-    let Some(init) = record.init else {
+/// Kills a container's processes, of which the first may run, and waits until they have ended.
+fn end(record: &Record, init: Option<Present>) -> Result<()> {
+    if record.init.is_none() {
         return Ok(());
-    };
+    }
     let tree = record.tree();
     let failed = |reason: &str| Err(Error::said(format!("kill container {}", record.id), reason));
-    if let Some(init) = init.running()? {
+    if let Some(init) = init {
         // It may have ended in this moment.
         let _ = init.signal(libc::SIGKILL);
         if tree.is_frozen() {

@@ -1,5 +1,10 @@
-//! What is written down about a container when it is created, and never changes but for
-//! the end of its creation.
+//! What is written down about a container while it is created, in one file that then never
+//! changes: a line with its record; a line `PID STARTTIME` with its first process; its
+//! config.json as it was; and [`CREATED`].
+//!
+//! Each of these is written when it is known. What a creator leaves half-written that is
+//! killed, isn't there for a reader: a line ends with its line break, and no JSON as
+//! [`CREATED`] does.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,12 +12,16 @@ use std::path::PathBuf;
 use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 
-use super::process::InitProcess;
+use super::process::{InitProcess, Present};
 use crate::cgroup::{Dir, Tree};
+use crate::error::Result;
 use crate::oci::annotations;
 use crate::systemd::Unit;
 
-/// `state.json`. Written before anything is made that would have to be removed, so that
+/// Says that everything has been made.
+pub(crate) const CREATED: &[u8] = b"\ncreated\n";
+
+/// The first line. Written before anything is made that would have to be removed, so that
 /// all of it can be found again whenever the creator is killed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,8 +29,10 @@ pub(crate) struct Record {
     pub(crate) oci_version: String,
     pub(crate) id: String,
     /// The container's first process; `None` before it has been cloned.
+    #[serde(skip)]
     pub(crate) init: Option<InitProcess>,
     /// Whether everything has been made, and the container waits for `start`, or ran.
+    #[serde(skip)]
     pub(crate) is_created: bool,
     /// An absolute path.
     pub(crate) bundle: PathBuf,
@@ -52,17 +63,37 @@ impl Record {
         self.annotations.get(annotations::INIT).is_some_and(|value| value == "true")
     }
 
+    /// The container's first process, unless it has ended.
+    ///
+    /// # Errors
+    /// As [`InitProcess::find`].
+    pub(crate) fn running(&self) -> Result<Option<Present>> {
+        self.init.as_ref().map_or(Ok(None), InitProcess::running)
+    }
+
     pub(crate) fn tree(&self) -> Tree<'_> {
         Tree::new(&self.cgroup)
     }
 
-    pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Record> {
-        serde_json::from_slice(text)
+    /// What a container's file says, and what there is of its config.json; `None` when not
+    /// even the first line has been written.
+    pub(crate) fn parse(text: &[u8]) -> Option<serde_json::Result<(Record, &[u8])>> {
+        let (line, rest) = split_line(text)?;
+        let (rest, is_created) = match rest.strip_suffix(CREATED) {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        let (init, config) = split_line(rest).unwrap_or_default();
+        let init = std::str::from_utf8(init).ok().and_then(|text| text.parse().ok());
+        let record = serde_json::from_slice::<Record>(line);
+        Some(record.map(|record| (Record { init, is_created, ..record }, config)))
     }
 
-    pub(crate) fn to_json(&self) -> String {
+    pub(crate) fn to_line(&self) -> Vec<u8> {
         // Only a map whose keys aren't strings could fail.
-        serde_json::to_string(self).unwrap_or_default()
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
     }
 
     #[cfg(test)]
@@ -85,20 +116,53 @@ impl Record {
     }
 }
 
+/// `None` when the line has no end.
+fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_is_half_written_is_not_there() {
+        let init = InitProcess { pid: 123, start_time: 456 };
+        let config = b"{\n\"ociVersion\": \"1.2.0\"\n}\n";
+        let mut text = Record::example("one").to_line();
+        let record = text.len();
+        text.extend(format!("{init}\n").bytes());
+        let noted = text.len();
+        text.extend(config);
+        text.extend(CREATED);
+        for length in 0..=text.len() {
+            let Some(parsed) = Record::parse(&text[..length]) else {
+                assert!(length < record);
+                continue;
+            };
+            let (found, rest) = parsed.unwrap();
+            assert!(length >= record);
+            assert_eq!(found.init, (length >= noted).then_some(init));
+            assert_eq!(found.is_created, length == text.len());
+            assert_eq!(Record { init: None, is_created: false, ..found }, Record::example("one"));
+            if length == text.len() {
+                assert_eq!(rest, config);
+            }
+        }
+    }
+
+    #[test]
     fn any_state_is_a_record_or_refused() {
         let mut example = Record::example("fuzz");
-        example.init = Some(InitProcess { pid: 7, start_time: 9 });
         example.cgroup = vec![Dir { controllers: "memory".to_owned(), path: "/c".into() }];
-        let example = example.to_json();
+        let mut example = example.to_line();
+        example.extend(b"7 9\n{}");
+        example.extend(CREATED);
         let pieces = ["null", "true", "\"", "[", "]", "{", "}", "\"id\":", "-1", "1e999"];
         let mut records = 0;
         let count = crate::chance::fuzz(20_000, |_, chance| {
-            let mut text = example.clone().into_bytes();
+            let mut text = example.clone();
             for _ in 0..=chance.below(2) {
                 let from = chance.below(text.len());
                 let to = (from + chance.below(3)).min(text.len());
@@ -109,15 +173,14 @@ mod tests {
                 }
                 text.push(b' ');
             }
-            if let Ok(record) = Record::parse(&text) {
-                let again = Record::parse(record.to_json().as_bytes());
-                assert_eq!(again.expect("JSON"), record);
+            if let Some(Ok((record, _))) = Record::parse(&text) {
+                if let Some(init) = record.init {
+                    assert_eq!(init.to_string().parse(), Ok(init));
+                }
+                let line = Record { init: None, is_created: false, ..record }.to_line();
+                let (again, _) = Record::parse(&line).expect("a line").expect("JSON");
+                assert_eq!(again.to_line(), line);
                 records += 1;
-            }
-            // The note of the first process, and what the kernel says of it.
-            let text = String::from_utf8_lossy(&text);
-            if let Ok(init) = text.parse::<InitProcess>() {
-                assert_eq!(init.to_string().parse(), Ok(init));
             }
         });
         assert!(count.is_none_or(|count| records > count / 100), "only {records} records");

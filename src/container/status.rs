@@ -86,14 +86,11 @@ impl Look {
     /// # Errors
     /// Those of pidfd_open(2), and of reading its cgroup.
     pub(super) fn at(dir: &StateDir, record: &Record) -> Result<Look> {
-        let init = match &record.init {
-            Some(init) => init.running()?,
-            None => None,
-        };
+        let init = record.running()?;
         // Until it is started, it is a copy of the minirun that created it. That an init
         // stays; there the socket tells, which `start` removes.
         let executed = match record.has_init() {
-            true => record.is_created && !dir.path().join(hand_over::SOCKET).exists(),
+            true => record.is_created && !dir.has(hand_over::SOCKET),
             false => init.as_ref().is_some_and(Present::has_executed),
         };
         let status = match &init {

@@ -1,9 +1,9 @@
 //! Where containers are written down: a root directory with one directory a container.
 //!
 //! Verbs that change a container hold an exclusive lock (flock(2)) on its directory;
-//! those that only look, signal or execute read without one, since `state.json` is
-//! replaced whole. The lock is on the directory itself, not on a file in it: a directory
-//! that was removed while somebody waited is noticed by its inode.
+//! those that only look, signal or execute read without one: what is written down there is
+//! never changed, only continued. The lock is on the directory itself, not on a file in it: a
+//! directory that was removed while somebody waited is noticed by its inode.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
@@ -11,26 +11,19 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::record::Record;
 use crate::error::{Error, Result};
 use crate::{host, similar, sys};
 
-/// The record of a container.
-const RECORD: &str = "state.json";
-/// A symlink to "PID STARTTIME" of the container's first process: known before the
-/// record can tell, and made in one system call.
-const INIT: &str = "init";
-/// A file that is there when everything has been made. To write the record again would cost
-/// more, most of all where the filesystem then waits for the disk.
-const CREATED: &str = "created";
-/// config.json as it was when the container was created.
-const CONFIG: &str = "config.json";
+/// What is written down of a container; `record.rs` says how.
+const RECORD: &str = "record";
 /// A file that is there when somebody waits to delete the container by force.
 const DELETING: &str = "deleting";
 /// Where root keeps containers.
@@ -102,8 +95,8 @@ impl Store {
     pub(crate) fn find(&self, id: &str) -> Result<StateDir> {
         check_id(id)?;
         let path = self.root.join(id);
-        match open(&path, DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(StateDir { id: id.to_owned(), path, fd }),
+        match sys::file::open(&path, DIRECTORY) {
+            Ok(fd) => Ok(StateDir { id: id.to_owned(), path, fd: Arc::new(fd) }),
             Err(Errno::ENOENT | Errno::ENOTDIR) => {
                 let ids = self.ids().unwrap_or_default();
                 let error = no_such_container(id);
@@ -145,35 +138,32 @@ impl Store {
         }
     }
 
-    /// Makes a new container's directory. What a creator left that was killed before it
-    /// wrote anything down is taken over.
+    /// Makes a new container's directory, and a file in it to write it down in. What somebody
+    /// left who was killed before there was a record, or right after it was removed, is taken
+    /// over.
     ///
     /// # Errors
     /// When there is a container of this id.
-    pub(crate) fn create(&self, id: &str) -> Result<Locked> {
+    pub(crate) fn create(&self, id: &str) -> Result<(Locked, RecordFile)> {
         check_id(id)?;
-        let step = format!("create container {id}");
-        let failed = |dir: &Path, error: std::io::Error| {
-            let made = Error::io(format!("{step}: make directory {}", dir.display()), &error);
-            made.at("--root").hint(match error.kind() {
-                ErrorKind::InvalidFilename => "the names of its directory and cgroup have a limit",
-                _ => "--root names a directory that can be written, or where one can be made",
-            })
-        };
-        let make_root = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
-        make_root.map_err(|error| failed(&self.root, error))?;
         let path = self.root.join(id);
         loop {
             let is_made = match DirBuilder::new().mode(0o711).create(&path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(failed(&path, error));
-                }
-                made => made.is_ok(),
+                Ok(()) => true,
+                Err(error) => match error.kind() {
+                    ErrorKind::AlreadyExists => false,
+                    ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                        let root = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
+                        root.map_err(|error| not_made(id, &self.root, &error))?;
+                        continue;
+                    }
+                    _ => return Err(not_made(id, &path, &error)),
+                },
             };
-            let locked = match self.take(id) {
-                Ok(Some(locked)) => locked,
+            match self.find(id).and_then(|dir| dir.begin(is_made)) {
+                Ok(Some(begun)) => return Ok(begun),
                 // Removed while this waited, so it can be made now.
-                Ok(None) => continue,
+                Ok(None) => {}
                 Err(error) => {
                     if is_made {
                         // Does nothing when somebody else has begun in it.
@@ -181,27 +171,23 @@ impl Store {
                     }
                     return Err(error);
                 }
-            };
-            // Meant for the creator that was killed.
-            let _ = unlinkat(&locked.fd, DELETING, UnlinkatFlags::NoRemoveDir);
-            return Ok(locked);
+            }
         }
     }
+}
 
-    /// The directory of a container that nobody has made yet; `None` when it was removed in
-    /// the meantime.
-    fn take(&self, id: &str) -> Result<Option<Locked>> {
-        let Some(locked) = self.find(id)?.lock(libc::LOCK_EX)? else { return Ok(None) };
-        if locked.has_record()? {
-            let reason = "container with given ID already exists";
-            return Err(Error::said(format!("create container {id}"), reason));
-        }
-        Ok(Some(locked))
-    }
+fn not_made(id: &str, dir: &Path, error: &std::io::Error) -> Error {
+    let step = format!("create container {id}: make directory {}", dir.display());
+    Error::io(step, error).at("--root").hint(match error.kind() {
+        ErrorKind::InvalidFilename => "the names of its directory and cgroup have a limit",
+        _ => "--root names a directory that can be written, or where one can be made",
+    })
 }
 
 const DIRECTORY: OFlag =
     OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+const WRITTEN: OFlag = OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_CLOEXEC);
 
 pub(super) fn no_such_container(id: &str) -> Error {
     Error::said(format!("open container {id}"), "container does not exist")
@@ -223,7 +209,7 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
 pub(crate) struct StateDir {
     id: String,
     path: PathBuf,
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
 }
 
 /// A [`StateDir`] that is this process's to change.
@@ -236,7 +222,7 @@ pub(crate) struct Locked {
 /// A lock that ends when this is dropped, also when a child still has a copy of the
 /// descriptor.
 #[derive(Debug)]
-struct Lock(OwnedFd);
+struct Lock(Arc<OwnedFd>);
 
 impl Drop for Lock {
     fn drop(&mut self) {
@@ -260,21 +246,63 @@ impl StateDir {
 
     /// `None` when the directory at this path isn't this one any more.
     fn lock(self, how: i32) -> Result<Option<Locked>> {
-        let failed = |errno| Error::system(format!("lock container {}", self.id), errno);
-        let lock = Lock(self.fd.try_clone().map_err(|error| {
-            failed(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EMFILE)))
-        })?);
-        while let Err(errno) = sys::file::flock(lock.0.as_fd(), how) {
-            if errno != Errno::EINTR {
-                return Err(failed(errno));
-            }
-        }
+        let locked = self.wait(how)?;
+        let failed = |errno| not_locked(&locked.id, errno);
         let identity = |found: FileStat| (found.st_dev, found.st_ino);
-        let own = fstat(&self.fd).map(identity).map_err(failed)?;
-        match stat(&self.path).map(identity) {
-            Ok(found) if found == own => Ok(Some(Locked { dir: self, _lock: lock })),
+        let own = fstat(&locked.fd).map(identity).map_err(failed)?;
+        match stat(&locked.path).map(identity) {
+            Ok(found) if found == own => Ok(Some(locked)),
             Ok(_) | Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// The same for who has other means to know whether it is there still.
+    fn wait(self, how: i32) -> Result<Locked> {
+        while let Err(errno) = sys::file::flock(self.fd.as_fd(), how) {
+            if errno != Errno::EINTR {
+                return Err(not_locked(&self.id, errno));
+            }
+        }
+        let lock = Lock(self.fd.clone());
+        Ok(Locked { dir: self, _lock: lock })
+    }
+
+    /// Locks a container again which this process has made; `None` when it has been deleted
+    /// meanwhile, whoever has its directory now.
+    pub(crate) fn lock_again(self, record: &RecordFile) -> Result<Option<Locked>> {
+        let locked = self.wait(libc::LOCK_EX)?;
+        let failed = |errno| Error::system(format!("look at {}", record.path.display()), errno);
+        let links = fstat(&record.file).map_err(failed)?.st_nlink;
+        Ok((links > 0).then_some(locked))
+    }
+
+    /// Begins a container in its directory; `None` when that was removed in the meantime.
+    fn begin(self, is_made: bool) -> Result<Option<(Locked, RecordFile)>> {
+        let locked = self.wait(libc::LOCK_EX)?;
+        let path = locked.path.join(RECORD);
+        let mut is_vacant = is_made;
+        loop {
+            let flags = WRITTEN | OFlag::O_EXCL;
+            match openat(&locked.fd, RECORD, flags, Mode::from_bits_truncate(0o600)) {
+                Ok(file) => {
+                    if !is_vacant {
+                        locked.remove_rest()?;
+                    }
+                    return Ok(Some((locked, RecordFile { path, file: file.into() })));
+                }
+                // Nothing can be made in a directory that is removed already.
+                Err(Errno::ENOENT) => return Ok(None),
+                Err(Errno::EEXIST) if Record::parse(&locked.read()?).is_none() => {
+                    locked.remove_record()?;
+                    is_vacant = false;
+                }
+                Err(Errno::EEXIST) => {
+                    let reason = "container with given ID already exists";
+                    return Err(Error::said(format!("create container {}", locked.id), reason));
+                }
+                Err(errno) => return Err(not_written(&path, &errno.into())),
+            }
         }
     }
 
@@ -288,9 +316,8 @@ impl StateDir {
 
     /// Tells whoever has the container locked to come to an end.
     pub(crate) fn ask_to_delete(&self) {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
         // Where nothing can be written, the wait has its limit nevertheless.
-        let _ = openat(&self.fd, DELETING, flags, Mode::from_bits_truncate(0o600));
+        let _ = openat(&self.fd, DELETING, WRITTEN, Mode::from_bits_truncate(0o600));
     }
 
     /// Whether [`ask_to_delete`](Self::ask_to_delete) was called.
@@ -298,7 +325,8 @@ impl StateDir {
         self.has(DELETING)
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether there is a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
         fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
@@ -309,31 +337,25 @@ impl StateDir {
         user.map_or_else(|| format!("#{uid}"), |user| user.name)
     }
 
-    fn has_record(&self) -> Result<bool> {
-        Ok(self.read_file(RECORD)?.is_some())
-    }
-
     /// What is known of the container.
     ///
     /// # Errors
     /// "container does not exist" when it was removed, or its creator hasn't begun.
     pub(crate) fn record(&self) -> Result<Record> {
-        let text = self.read_file(RECORD)?.ok_or_else(|| no_such_container(&self.id))?;
-        let mut record = Record::parse(&text).map_err(|error| {
+        self.record_and_config().map(|(record, _)| record)
+    }
+
+    /// The same with its config.json, which is whole once there is a first process.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) fn record_and_config(&self) -> Result<(Record, Vec<u8>)> {
+        let text = self.read()?;
+        let parsed = Record::parse(&text).ok_or_else(|| no_such_container(&self.id))?;
+        let (record, config) = parsed.map_err(|error| {
             Error::said(format!("read {}", self.path.join(RECORD).display()), error.to_string())
         })?;
-        if record.init.is_none() {
-            record.init = match readlinkat(&self.fd, INIT) {
-                Ok(target) => target.to_str().and_then(|target| target.parse().ok()),
-                Err(Errno::ENOENT) => None,
-                Err(errno) => {
-                    let step = format!("read {}", self.path.join(INIT).display());
-                    return Err(Error::system(step, errno));
-                }
-            };
-        }
-        record.is_created |= self.has(CREATED);
-        Ok(record)
+        Ok((record, config.to_owned()))
     }
 
     /// The same for verbs that act on whoever is in the container's cgroup. A later container
@@ -344,6 +366,15 @@ impl StateDir {
     /// As [`record`](Self::record).
     pub(crate) fn record_with_own_cgroup(&self) -> Result<Record> {
         let mut record = self.record()?;
+        self.leave_to_later_owner(&mut record)?;
+        Ok(record)
+    }
+
+    /// The same for who knows the record.
+    ///
+    /// # Errors
+    /// When the other containers can't be listed.
+    pub(crate) fn leave_to_later_owner(&self, record: &mut Record) -> Result<()> {
         let store = Store { root: self.path.with_file_name("") };
         let is_later_owner = |id: &String| {
             let other = store.find(id).and_then(|dir| dir.record());
@@ -357,118 +388,101 @@ impl StateDir {
             record.cgroup.clear();
             record.unit = None;
         }
-        Ok(record)
+        Ok(())
     }
 
-    /// The container's config.json.
-    ///
-    /// # Errors
-    /// "container does not exist" when it was removed.
-    pub(crate) fn config(&self) -> Result<Vec<u8>> {
-        self.read_file(CONFIG)?.ok_or_else(|| no_such_container(&self.id))
-    }
-
-    /// `None` when there is no such file.
-    fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    /// Empty when there is no record.
+    fn read(&self) -> Result<Vec<u8>> {
         let failed = |error: &std::io::Error| {
-            Error::io(format!("read {}", self.path.join(name).display()), error)
+            Error::io(format!("read {}", self.path.join(RECORD).display()), error)
         };
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let fd = match openat(&self.fd, name, flags, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(None),
-            fd => fd.map_err(|errno| failed(&errno.into()))?,
-        };
-        let mut bytes = Vec::new();
-        File::from(fd).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-        Ok(Some(bytes))
+        let mut text = Vec::new();
+        match openat(&self.fd, RECORD, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => {}
+            Ok(fd) => {
+                File::from(fd).read_to_end(&mut text).map_err(|error| failed(&error))?;
+            }
+            Err(errno) => return Err(failed(&errno.into())),
+        }
+        Ok(text)
     }
 }
 
+fn not_locked(id: &str, errno: Errno) -> Error {
+    Error::system(format!("lock container {id}"), errno)
+}
+
+/// A container's record, for who writes it. It stays open as long as its container is this
+/// process's: a file that has been removed tells that the container was.
+#[derive(Debug)]
+pub(crate) struct RecordFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl RecordFile {
+    /// Writes down what has become known.
+    pub(crate) fn append(&self, text: &[u8]) -> Result<()> {
+        (&self.file).write_all(text).map_err(|error| not_written(&self.path, &error))
+    }
+}
+
+fn not_written(path: &Path, error: &std::io::Error) -> Error {
+    Error::io(format!("write {}", path.display()), error)
+}
+
 impl Locked {
-    /// Replaces the record; a reader sees the old one or the new one, whole.
-    pub(crate) fn save(&self, record: &Record) -> Result<()> {
-        self.replace(RECORD, record.to_json().as_bytes())
+    /// Lets others change the container.
+    pub(crate) fn unlock(self) -> StateDir {
+        self.dir
     }
 
-    /// Keeps config.json for the verbs that need it later.
-    pub(crate) fn save_config(&self, bytes: &[u8]) -> Result<()> {
-        // Nobody looks for it before there is a record.
-        self.write(CONFIG, bytes)
-    }
-
-    /// Notes the container's first process; a symlink is there whole or not at all.
-    pub(crate) fn save_init(&self, init: super::process::InitProcess) -> Result<()> {
-        symlinkat(init.to_string().as_str(), self.fd.as_fd(), INIT)
-            .map_err(|errno| Error::system(format!("note the pid of container {}", self.id), errno))
-    }
-
-    /// Notes that everything has been made.
-    pub(crate) fn save_created(&self) -> Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        openat(&self.fd, CREATED, flags, Mode::from_bits_truncate(0o600))
-            .map(drop)
-            .map_err(|errno| Error::system(format!("note that {} is created", self.id), errno))
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let temporary = format!("{name}.new");
-        self.write(&temporary, bytes)?;
-        renameat(&self.fd, temporary.as_str(), &self.fd, name)
-            .map_err(|errno| self.not_written(name, &errno.into()))
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600))
-            .map_err(|errno| self.not_written(name, &errno.into()))?;
-        File::from(fd).write_all(bytes).map_err(|error| self.not_written(name, &error))
-    }
-
-    fn not_written(&self, name: &str, error: &std::io::Error) -> Error {
-        Error::io(format!("write {}", self.path.join(name).display()), error)
-    }
-
-    /// Removes the directory with all that is in it, the record last: until then the
-    /// container can be found, and its removal be tried again.
+    /// Removes the directory with all that is in it. Once the record is gone, the container
+    /// is; who is killed before the directory is, leaves it to the next creator.
     pub(crate) fn remove(self) -> Result<()> {
+        self.remove_record()?;
         loop {
-            self.remove_content()?;
             match fs::remove_dir(&self.path) {
-                // Somebody has just asked for what is happening here.
-                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
-                removed => {
-                    return removed.map_err(|error| {
-                        Error::io(format!("remove {}", self.path.display()), &error)
-                    });
+                // Most often there is nothing but the record. Or somebody has just asked for
+                // what is happening here.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                    self.remove_rest()?;
                 }
+                removed => return removed.map_err(|error| self.not_removed(&error)),
             }
         }
     }
 
-    fn remove_content(&self) -> Result<()> {
-        let failed =
-            |error: &std::io::Error| Error::io(format!("remove {}", self.path.display()), error);
-        for entry in fs::read_dir(&self.path).map_err(|error| failed(&error))? {
-            let entry = entry.map_err(|error| failed(&error))?;
+    fn remove_record(&self) -> Result<()> {
+        match unlinkat(&self.fd, RECORD, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.not_removed(&errno.into())),
+        }
+    }
+
+    /// Removes what lies beside the record.
+    fn remove_rest(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path).map_err(|error| self.not_removed(&error))? {
+            let entry = entry.map_err(|error| self.not_removed(&error))?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let removed = match entry.file_name() {
-                name if name == RECORD || name == CREATED => continue,
+                name if name == RECORD => continue,
                 _ if is_dir => fs::remove_dir_all(entry.path()),
                 _ => fs::remove_file(entry.path()),
             };
             match removed {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(self.not_removed(&error));
+                }
                 _ => {}
             }
         }
-        // The next container of this name must not find itself created.
-        for name in [CREATED, RECORD] {
-            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(failed(&errno.into())),
-            }
-        }
         Ok(())
+    }
+
+    fn not_removed(&self, error: &std::io::Error) -> Error {
+        Error::io(format!("remove {}", self.path.display()), error)
     }
 }
 
@@ -476,6 +490,8 @@ impl Locked {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use super::super::process::InitProcess;
+    use super::super::record::CREATED;
     use super::*;
 
     /// A store of this test's own, removed at the end.
@@ -497,6 +513,13 @@ mod tests {
         }
     }
 
+    /// A container of which there is a record.
+    fn made(store: &Store) -> (Locked, RecordFile) {
+        let (dir, file) = store.create("one").unwrap();
+        file.append(&Record::example("one").to_line()).unwrap();
+        (dir, file)
+    }
+
     #[test]
     fn a_root_that_is_none_is_named() {
         let store = Store::new(Some(Path::new("/dev/null"))).unwrap();
@@ -510,12 +533,12 @@ mod tests {
     fn a_deletion_is_asked_for_until_somebody_makes_the_container_anew() {
         let temporary = Temporary::new();
         let store = &temporary.0;
-        let left = store.create("one").unwrap();
+        let (left, _) = store.create("one").unwrap();
         assert!(!left.is_to_be_deleted());
         store.find("one").unwrap().ask_to_delete();
         assert!(left.is_to_be_deleted());
         drop(left);
-        assert!(!store.create("one").unwrap().is_to_be_deleted());
+        assert!(!store.create("one").unwrap().0.is_to_be_deleted());
     }
 
     #[test]
@@ -539,9 +562,7 @@ mod tests {
     #[test]
     fn an_id_is_given_once() {
         let store = Temporary::new();
-        let first = store.0.create("one").unwrap();
-        first.save(&Record::example("one")).unwrap();
-        drop(first);
+        drop(made(&store.0));
         let error = store.0.create("one").unwrap_err().to_string();
         assert!(error.contains("container with given ID already exists"), "{error}");
         assert_eq!(store.0.ids().unwrap(), ["one"]);
@@ -553,44 +574,61 @@ mod tests {
     #[test]
     fn what_a_killed_creator_left_is_taken_over() {
         let store = Temporary::new();
-        drop(store.0.create("one").unwrap());
+        let line = Record::example("one").to_line();
+        let (dir, file) = store.0.create("one").unwrap();
+        file.append(&line[..line.len() / 2]).unwrap();
+        fs::write(dir.path().join("start.sock"), "").unwrap();
+        drop(dir);
         assert!(store.0.find("one").unwrap().record().is_err());
-        store.0.create("one").unwrap();
+        let (dir, _) = store.0.create("one").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing but the new record");
     }
 
     #[test]
     fn a_record_comes_back_as_it_was_and_files_are_private() {
         use std::os::unix::fs::PermissionsExt;
         let store = Temporary::new();
-        let dir = store.0.create("one").unwrap();
-        let record = Record::example("one");
-        dir.save(&record).unwrap();
-        dir.save_config(b"{}").unwrap();
+        let (dir, file) = made(&store.0);
+        file.append(b"123 456\n{}").unwrap();
+        file.append(CREATED).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(store.0.root()), 0o700);
         assert_eq!(mode(&dir.path().join(RECORD)), 0o600);
-        let read = store.0.find("one").unwrap();
-        assert_eq!(read.record().unwrap(), record);
-        assert_eq!(read.read_file(CONFIG).unwrap().unwrap(), b"{}");
+        let init = Some(InitProcess { pid: 123, start_time: 456 });
+        let record = Record { init, is_created: true, ..Record::example("one") };
+        let read = store.0.find("one").unwrap().record_and_config().unwrap();
+        assert_eq!(read, (record, b"{}".to_vec()));
     }
 
     #[test]
-    fn what_is_noted_beside_the_record_belongs_to_it() {
+    fn who_made_a_container_notices_that_it_was_deleted() {
         let store = Temporary::new();
-        let dir = store.0.create("one").unwrap();
-        dir.save(&Record::example("one")).unwrap();
-        assert!(!dir.record().unwrap().is_created);
-        dir.save_created().unwrap();
-        assert!(dir.record().unwrap().is_created);
-        let init = super::super::process::InitProcess { pid: 123, start_time: 456 };
-        dir.save_init(init).unwrap();
-        assert_eq!(dir.record().unwrap().init, Some(init));
+        let (dir, file) = made(&store.0);
+        let (dir, again) = (dir.unlock(), store.0.find("one").unwrap());
+        assert!(dir.lock_again(&file).unwrap().is_some());
+        let deleter = store.0.lock("one").unwrap();
+        // Killed before the directory was removed, which therefore is the next one's.
+        unlinkat(&deleter.fd, RECORD, UnlinkatFlags::NoRemoveDir).unwrap();
+        drop(deleter);
+        drop(made(&store.0));
+        assert!(again.lock_again(&file).unwrap().is_none());
+        assert!(store.0.find("one").unwrap().record().is_ok());
+    }
+
+    #[test]
+    fn a_container_is_removed_with_all_that_lies_beside_its_record() {
+        let store = Temporary::new();
+        let (dir, _) = made(&store.0);
+        dir.ask_to_delete();
+        fs::create_dir(dir.path().join("more")).unwrap();
+        dir.remove().unwrap();
+        assert_eq!(fs::read_dir(store.0.root()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_lock_excludes_others_and_is_seen() {
         let store = Temporary::new();
-        let dir = store.0.create("one").unwrap();
+        let (dir, _) = store.0.create("one").unwrap();
         assert!(store.0.try_lock("one").unwrap().is_none());
         assert!(store.0.find("one").unwrap().is_locked());
         drop(dir);
@@ -601,8 +639,7 @@ mod tests {
     #[test]
     fn who_waited_for_a_removed_container_finds_none() {
         let store = Temporary::new();
-        let dir = store.0.create("one").unwrap();
-        dir.save(&Record::example("one")).unwrap();
+        let (dir, _) = made(&store.0);
         std::thread::scope(|scope| {
             let waiters: Vec<_> = (0..4).map(|_| scope.spawn(|| store.0.lock("one"))).collect();
             dir.remove().unwrap();
@@ -613,13 +650,39 @@ mod tests {
     }
 
     #[test]
+    fn a_creator_who_waited_for_a_removal_leaves_the_next_container_alone() {
+        let store = Temporary::new();
+        for _ in 0..20 {
+            let (dir, _) = made(&store.0);
+            std::thread::scope(|scope| {
+                let create = || {
+                    let (_dir, file) = store.0.create("one")?;
+                    file.append(&Record::example("one").to_line())
+                };
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
+                std::thread::yield_now();
+                dir.remove().unwrap();
+                for one in all {
+                    if let Err(error) = one.join().unwrap() {
+                        assert!(error.to_string().contains("already exists"), "{error}");
+                    }
+                }
+            });
+            if let Ok(dir) = store.0.lock("one") {
+                dir.record().unwrap();
+                dir.remove().unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn creators_at_once_make_one_container() {
         let store = Temporary::new();
         for _ in 0..20 {
             let made = std::thread::scope(|scope| {
                 let create = || {
-                    let dir = store.0.create("one")?;
-                    dir.save(&Record::example("one"))
+                    let (_dir, file) = store.0.create("one")?;
+                    file.append(&Record::example("one").to_line())
                 };
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
                 all.into_iter().filter_map(|one| one.join().unwrap().ok()).count()
