@@ -79,6 +79,7 @@ pub use launch::{Entry, Journal};
 pub use oci::features::NEWEST_VERSION as SPEC_VERSION;
 pub use oci_spec::runtime::{Capability, PosixRlimitType, Spec};
 pub use sys::arena::Arena;
+pub use sys::start::Arguments;
 pub use trace::Report;
 
 /// What of the runtime-spec is carried out, in the form of its "Features Structure".

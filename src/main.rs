@@ -1,15 +1,15 @@
 //! minirun: parse, carry out, exit.
 
+#![cfg_attr(not(test), no_main)]
+
 #[cfg(test)]
 #[path = "../tests/support/chance.rs"]
 mod chance;
+#[cfg_attr(test, allow(dead_code, reason = "the tests have a main of their own"))]
 mod cli;
-
-use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: minirun::Arena = minirun::Arena;
 
-fn main() -> ExitCode {
-    ExitCode::from(cli::main())
-}
+#[cfg(not(test))]
+minirun::program!(cli::main: fn(minirun::Arguments));

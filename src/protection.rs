@@ -5,10 +5,11 @@
 //! While the file is being executed nobody can write to it, but a moment later the host's
 //! binary could be overwritten (CVE-2019-5736).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,12 +22,13 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::error::{Error, Result};
 use crate::sys;
+use crate::sys::start::Arguments;
 
 /// The mount that this program was executed from, by the number of its descriptor.
 static MOUNT: AtomicI32 = AtomicI32::new(CLOSED);
 const CLOSED: RawFd = -1;
 
-const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
+const OWN_BINARY: &CStr = c"/proc/self/exe";
 
 /// Executes this program anew from a read-only mount of its own binary, with the same
 /// arguments and environment; returns when that isn't needed. For the first lines of a `main`
@@ -40,9 +42,42 @@ const OWN_BINARY: &std::ffi::CStr = c"/proc/self/exe";
 /// # Errors
 /// When the mount or the copy can't be made or executed.
 pub fn shield_own_binary() -> Result<()> {
+    let own = |string: OsString| CString::new(string.into_vec()).unwrap_or_default();
+    let program = || own(std::env::args_os().next().unwrap_or_default());
+    shield(program, |mount| {
+        let argv: Vec<CString> = std::env::args_os().map(own).collect();
+        let envp: Vec<CString> = std::env::vars_os()
+            .map(|(mut name, value)| {
+                name.push("=");
+                name.push(value);
+                own(name)
+            })
+            .collect();
+        sys::process::execve_fd(
+            mount,
+            &sys::process::PointerArray::new(argv.iter().map(CString::as_c_str)),
+            &sys::process::PointerArray::new(envp.iter().map(CString::as_c_str)),
+        )
+    })
+}
+
+/// The same, for a program that `program!` defines the `main` of.
+///
+/// # Errors
+/// As [`shield_own_binary`].
+pub fn shield_program(arguments: Arguments) -> Result<()> {
+    let program = || arguments.words().next().unwrap_or_default().to_owned();
+    shield(program, |mount| arguments.execute(mount))
+}
+
+/// `execute` returns only when it failed.
+fn shield(
+    program: impl Fn() -> CString,
+    execute: impl FnOnce(BorrowedFd<'_>) -> Errno,
+) -> Result<()> {
     let failed = |errno| Error::system("shield minirun's own binary", errno);
     if statvfs(OWN_BINARY).map_err(failed)?.flags().contains(FsFlags::ST_RDONLY) {
-        name_process();
+        name_process(&program());
         MOUNT.store(sys::process::executed_descriptor().unwrap_or(CLOSED), Relaxed);
         return Ok(());
     }
@@ -53,7 +88,7 @@ pub fn shield_own_binary() -> Result<()> {
     };
     let shielded = match tree {
         // An ordinary user, root of a user namespace, or root without CAP_SYS_ADMIN.
-        Err(Errno::EPERM) => match sealed_copy().map_err(|errno| {
+        Err(Errno::EPERM) => match sealed_copy(program).map_err(|errno| {
             failed(errno).hint("install it where this user can't write, and it needs none")
         })? {
             Some(copy) => copy,
@@ -67,7 +102,7 @@ pub fn shield_own_binary() -> Result<()> {
             tree
         }
     };
-    execute(&shielded).map_err(failed)
+    Err(failed(execute(shielded.as_fd())))
 }
 
 /// Closes the mount that [`shield_own_binary`] has made, in the process that calls this.
@@ -83,7 +118,7 @@ pub(crate) fn close_mount() {
 }
 
 /// `None` when there is no need for one.
-fn sealed_copy() -> sys::Result<Option<OwnedFd>> {
+fn sealed_copy(program: impl Fn() -> CString) -> sys::Result<Option<OwnedFd>> {
     let io = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
     let seals = SealFlag::F_SEAL_SEAL
         | SealFlag::F_SEAL_SHRINK
@@ -93,7 +128,7 @@ fn sealed_copy() -> sys::Result<Option<OwnedFd>> {
         open(OWN_BINARY, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map(File::from)?;
     // Only files in memory have seals at all.
     if fcntl(&own, FcntlArg::F_GET_SEALS).is_ok_and(|found| found & seals.bits() == seals.bits()) {
-        name_process();
+        name_process(&program());
         return Ok(None);
     }
     let is_owner = fstat(&own)?.st_uid == geteuid().as_raw();
@@ -115,29 +150,11 @@ fn sealed_copy() -> sys::Result<Option<OwnedFd>> {
     Ok(Some(copy.into()))
 }
 
-/// Returns only when that failed.
-fn execute(program: &impl AsFd) -> sys::Result<()> {
-    let own = |string: std::ffi::OsString| CString::new(string.into_vec()).unwrap_or_default();
-    let argv: Vec<CString> = std::env::args_os().map(own).collect();
-    let envp: Vec<CString> = std::env::vars_os()
-        .map(|(mut name, value)| {
-            name.push("=");
-            name.push(value);
-            own(name)
-        })
-        .collect();
-    Err(sys::process::execve_fd(
-        program.as_fd(),
-        &sys::process::PointerArray::new(argv.iter().map(CString::as_c_str)),
-        &sys::process::PointerArray::new(envp.iter().map(CString::as_c_str)),
-    ))
-}
-
 /// A program that is executed by descriptor goes by that descriptor's number in `ps`.
-fn name_process() {
-    let program = std::env::args_os().next().unwrap_or_default();
-    let name = std::path::Path::new(&program).file_name().unwrap_or_default().to_owned();
-    if let Ok(name) = CString::new(name.into_vec()) {
+fn name_process(program: &CStr) {
+    let path = Path::new(OsStr::from_bytes(program.to_bytes()));
+    let name = path.file_name().unwrap_or_default();
+    if let Ok(name) = CString::new(name.as_bytes()) {
         // Only for the eyes of people.
         let _ = nix::sys::prctl::set_name(&name);
     }

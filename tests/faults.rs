@@ -378,10 +378,8 @@ fn inject(place: &Place, fault: &Fault, id: &str) -> Option<Result<String, Strin
                 }
             }
         }
-        // The dynamic linker and the standard library, before there is a `main`.
-        Some("SIGSEGV" | "SIGABRT")
-            if (told.is_empty() || told.contains("std/src/sys/pal/unix/stack_overflow.rs"))
-                && ["mmap", "poll"].contains(&call.as_str()) => {}
+        // The dynamic linker or the C library, before there is a `main`.
+        Some("SIGSEGV") if told.is_empty() && call == "mmap" => {}
         Some(_) if own && !is_mute && !is_clear(&told) => {
             wrong.push("the error isn't clear".to_owned());
         }

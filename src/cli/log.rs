@@ -74,7 +74,7 @@ impl Log {
     pub fn announce(&self, plan: &Plan) {
         plan.warnings.iter().for_each(|warning| self.warn(warning));
         if self.debug {
-            plan.steps.iter().for_each(|step| self.debug(&step.to_string()));
+            plan.steps.iter().for_each(|step| self.debug(|| step.to_string()));
         }
     }
 
@@ -84,11 +84,11 @@ impl Log {
     }
 
     /// What happens, for `--debug`.
-    pub fn debug(&self, message: &str) {
+    pub fn debug(&self, message: impl FnOnce() -> String) {
         if self.debug && self.file.is_some() {
-            self.note("debug", message);
+            self.note("debug", &message());
         } else if self.debug {
-            let _ = std::io::stderr().write_all(self.line("debug", message).as_bytes());
+            let _ = std::io::stderr().write_all(self.line("debug", &message()).as_bytes());
         }
     }
 

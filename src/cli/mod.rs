@@ -31,14 +31,14 @@ mod target;
 mod update;
 mod values;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io::{Read, Write};
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use global::{Asked, Global};
 use help::Purpose;
-use minirun::Error;
+use minirun::{Arguments, Error};
 use quick::Words;
 
 /// A verb: only the parser of the one that was asked for is built, and often not even that.
@@ -126,12 +126,26 @@ fn carry_out<V: CarryOut>(row: &Verb, args: Vec<OsString>, global: &Global) -> R
     }
 }
 
+/// Verbs that bring a process of minirun's into a container.
+const SHIELDED: &[&str] = &["run", "create", "exec"];
+
 /// Parses the arguments and carries out the verb; gives the exit status.
-pub fn main() -> u8 {
-    match Global::read(std::env::args_os().skip(1)) {
+pub fn main(arguments: Arguments) -> u8 {
+    if let Err(error) = arguments.settle() {
+        let error = Error::io("look at the standard descriptors", &error);
+        return fail(&Global::default(), &error);
+    }
+    // Before anything is read, since that would be done twice. It does no harm where such a
+    // word turns out to be something else.
+    let is_verb = |word: &CStr| SHIELDED.iter().any(|verb| verb.as_bytes() == word.to_bytes());
+    let shielded = match arguments.words().any(is_verb) {
+        true => minirun::protection::shield_program(arguments),
+        false => Ok(()),
+    };
+    match Global::read(arguments.owned().skip(1)) {
         Ok((global, Asked::Help)) => shown(&global, &help::text()),
         Ok((global, Asked::Version)) => shown(&global, &version()),
-        Ok((global, Asked::Verb(name, args))) => dispatch(&global, &name, args),
+        Ok((global, Asked::Verb(name, args))) => dispatch(&global, &name, args, shielded),
         Ok((_, Asked::Nothing)) => {
             // As with every usage error, what helps goes where errors go.
             let _ = std::io::stderr().write_all(help::text().as_bytes());
@@ -144,7 +158,7 @@ pub fn main() -> u8 {
     }
 }
 
-fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
+fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>, shielded: Result<(), Error>) -> u8 {
     if let Err(error) = global.log.open() {
         log::Log::default().error("minirun: error", &error);
         return 1;
@@ -160,12 +174,8 @@ fn dispatch(global: &Global, name: &OsStr, args: Vec<OsString>) -> u8 {
         Ok(verb) => verb,
         Err(error) => return fail(global, &error),
     };
-    global.log.debug(&format!("{} {args:?}", verb.name));
-    // Before the arguments are parsed, since that would be done twice.
-    let shielded = match verb.name {
-        "run" | "create" | "exec" => minirun::protection::shield_own_binary(),
-        _ => Ok(()),
-    };
+    global.log.debug(|| format!("{} {args:?}", verb.name));
+    let shielded = if SHIELDED.contains(&verb.name) { shielded } else { Ok(()) };
     let outcome = shielded.and_then(|()| (verb.carry_out)(verb, args, global));
     outcome.unwrap_or_else(|error| verb.failed(global, &error))
 }

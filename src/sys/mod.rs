@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod shared;
 pub mod signal;
+pub mod start;
 pub mod terminal;
 
 pub use nix::errno::Errno;
