@@ -20,14 +20,29 @@ pub struct Misfit {
 /// # Errors
 /// When it isn't JSON, or doesn't fit the type.
 pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Misfit> {
-    serde_json::from_slice(text).map_err(|error| {
+    // In one piece: bytes that may be anything serde_json would look at string by string.
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => return Err(not_unicode(text, error.valid_up_to())),
+    };
+    serde_json::from_str(text).map_err(|error| {
         let reason = error.to_string();
         // What isn't JSON at all has no path. (A number in the place of a word is told as
         // wrong syntax.)
-        let is_json = error.is_data() || serde_json::from_slice::<IgnoredAny>(text).is_ok();
-        let path = if is_json { path(text, &error, &reason) } else { String::new() };
+        let is_json = error.is_data() || serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let before: usize = text.split_inclusive('\n').take(error.line() - 1).map(str::len).sum();
+        let seen = &text.as_bytes()[..(before + error.column()).min(text.len())];
+        let path = if is_json { path(seen, &reason) } else { String::new() };
         Misfit { path, reason }
     })
+}
+
+/// About the byte behind the first `valid` ones.
+fn not_unicode(text: &[u8], valid: usize) -> Misfit {
+    let lines = || text[..valid].split(|byte| *byte == b'\n');
+    let (line, column) = (lines().count(), lines().next_back().map_or(0, <[u8]>::len) + 1);
+    let reason = format!("invalid unicode code point at line {line} column {column}");
+    Misfit { path: path(&text[..=valid], &reason), reason }
 }
 
 /// An object or array that the scan is in: the member it has come to.
@@ -36,10 +51,8 @@ enum Place {
     Index(usize),
 }
 
-fn path(text: &[u8], error: &serde_json::Error, reason: &str) -> String {
-    let before: usize =
-        text.split_inclusive(|byte| *byte == b'\n').take(error.line() - 1).map(<[u8]>::len).sum();
-    let seen = &text[..(before + error.column()).min(text.len())];
+/// The path of what `reason` is about, at the end of the text that was `seen`.
+fn path(seen: &[u8], reason: &str) -> String {
     let (mut places, mut closed) = (Vec::new(), None);
     let mut rest = seen;
     while let [first, tail @ ..] = rest {
@@ -148,6 +161,14 @@ mod tests {
         ] {
             assert_eq!(misfit(text).path, path, "{text}: {}", misfit(text).reason);
         }
+    }
+
+    #[test]
+    fn what_is_not_unicode_has_its_place() {
+        let wrong = parse::<Spec>(b"{\n\"process\": {\"args\": [\"a\", \"b\xff\"]}}").unwrap_err();
+        assert_eq!(wrong.path, "process.args[1]");
+        assert_eq!(wrong.reason, "invalid unicode code point at line 2 column 29");
+        assert_eq!(parse::<Spec>(b"\xff").unwrap_err().path, "");
     }
 
     #[test]
