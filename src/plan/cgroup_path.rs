@@ -115,10 +115,10 @@ pub(super) fn all_dirs(path: &Location, host: &Host) -> Vec<Dir> {
         CgroupLayout::V1 { hierarchies, .. } => {
             let dir = |found: &Hierarchy| Dir {
                 controllers: found.controllers.clone(),
-                root: format!("{ROOT}/{}", found.directory),
+                root: [ROOT, "/", &found.directory].concat(),
                 path: match path {
                     Location::Absolute(path) | Location::OfUnit(path) => path.clone(),
-                    Location::Below(path) => format!("{}{path}", found.own.trim_end_matches('/')),
+                    Location::Below(path) => [found.own.trim_end_matches('/'), path].concat(),
                 },
                 v2_controllers: Vec::new(),
             };
