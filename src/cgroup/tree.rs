@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::deep;
 use crate::error::{Error, Result};
 use crate::host;
+use crate::sys;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// How long killed processes may take to leave.
@@ -224,8 +225,9 @@ impl<'a> Tree<'a> {
         let Ok((file, word)) = self.freezer("") else {
             return false;
         };
-        let state = fs::read_to_string(file).unwrap_or_default();
-        matches!((word, state.trim()), (V1_FROZEN, "FROZEN" | "FREEZING") | ("1", "1"))
+        let mut buffer = [0; 16];
+        let state = sys::file::read_start(&file, &mut buffer).unwrap_or_default();
+        matches!((word, state.trim_ascii()), (V1_FROZEN, b"FROZEN" | b"FREEZING") | ("1", b"1"))
     }
 
     /// Whether all processes have left it by then.

@@ -324,7 +324,9 @@ fn namespaces(pid: i32) -> CloneFlags {
 /// The container's cgroup. A container that manages the v2 hierarchy in it has moved its
 /// processes further down, and the kernel lets nobody in above them.
 fn cgroups(record: &Record, pid: i32) -> Vec<(String, PathBuf)> {
-    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let has_v2 = record.cgroup.iter().any(|dir| dir.controllers.is_empty());
+    let own = has_v2.then(|| fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()).flatten();
+    let own = own.unwrap_or_default();
     let v2 = own.lines().find_map(|line| line.strip_prefix("0::"));
     let dirs = record.cgroup.iter().map(|dir| {
         let path = match v2 {

@@ -342,7 +342,7 @@ impl StateDir {
     /// # Errors
     /// "container does not exist" when it was removed, or its creator hasn't begun.
     pub(crate) fn record(&self) -> Result<Record> {
-        self.record_and_config().map(|(record, _)| record)
+        self.parse(&self.read()?).map(|(record, _)| record)
     }
 
     /// The same with its config.json, which is whole once there is a first process.
@@ -350,12 +350,14 @@ impl StateDir {
     /// # Errors
     /// As [`record`](Self::record).
     pub(crate) fn record_and_config(&self) -> Result<(Record, Vec<u8>)> {
-        let text = self.read()?;
-        let parsed = Record::parse(&text).ok_or_else(|| no_such_container(&self.id))?;
-        let (record, config) = parsed.map_err(|error| {
+        self.parse(&self.read()?).map(|(record, config)| (record, config.to_owned()))
+    }
+
+    fn parse<'a>(&self, text: &'a [u8]) -> Result<(Record, &'a [u8])> {
+        let parsed = Record::parse(text).ok_or_else(|| no_such_container(&self.id))?;
+        parsed.map_err(|error| {
             Error::said(format!("read {}", self.path.join(RECORD).display()), error.to_string())
-        })?;
-        Ok((record, config.to_owned()))
+        })
     }
 
     /// The same for verbs that act on whoever is in the container's cgroup. A later container

@@ -5,11 +5,11 @@
 //! execve has succeeded; a step that failed comes as one message, with the words that
 //! `create` had ready for it.
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, recv,
     send, socket,
@@ -24,6 +24,8 @@ use crate::sys;
 /// The socket's name in a state directory.
 pub(crate) const SOCKET: &str = "start.sock";
 
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
+
 /// The longest message, in bytes; longer words are cut.
 const LONGEST: usize = 4096;
 
@@ -36,7 +38,7 @@ const HEADER: usize = 9;
 /// `EADDRINUSE` when there is one already.
 pub(super) fn open(dir: &Path) -> sys::Result<OwnedFd> {
     let socket = new_socket()?;
-    bind(socket.as_raw_fd(), &address(&open_dir(dir)?)?)?;
+    bind(socket.as_raw_fd(), &address(&sys::file::open(dir, DIRECTORY)?)?)?;
     listen(&socket, Backlog::new(8).unwrap_or(Backlog::MAXCONN))?;
     Ok(socket)
 }
@@ -45,13 +47,8 @@ fn new_socket() -> sys::Result<OwnedFd> {
     socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
 }
 
-fn open_dir(dir: &Path) -> sys::Result<File> {
-    let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-    File::open(dir).map_err(errno)
-}
-
 /// By descriptor, since the path of a socket has 107 bytes at most (unix(7)).
-fn address(dir: &File) -> sys::Result<UnixAddr> {
+fn address(dir: &OwnedFd) -> sys::Result<UnixAddr> {
     UnixAddr::new(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()).as_str())
 }
 
@@ -62,7 +59,7 @@ fn address(dir: &File) -> sys::Result<UnixAddr> {
 pub(crate) fn start(dir: &Path) -> Result<()> {
     let step = "start the container";
     let failed = |errno| Error::system(step, errno);
-    let opened = open_dir(dir).map_err(failed)?;
+    let opened = sys::file::open(dir, DIRECTORY).map_err(failed)?;
     let caller = new_socket().map_err(failed)?;
     let address = address(&opened).map_err(failed)?;
     let go = connect(caller.as_raw_fd(), &address)
