@@ -66,7 +66,7 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
 /// "container does not exist".
 pub fn ps(store: &Store, id: &str) -> Result<Vec<i32>> {
     let dir = store.find(id)?;
-    let record = dir.record_with_own_cgroup()?;
+    let record = store.record_with_own_cgroup(&dir)?;
     let init = Look::at(&dir, &record)?.init.and(record.init);
     // Who is in its cgroup when its pid namespace has ended is another container's.
     if !record.cgroup.is_empty() && (init.is_some() || !record.has_own_pid_namespace) {

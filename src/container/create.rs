@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
-use super::lifecycle::{after_start, delete_ended, delete_locked};
+use super::lifecycle::{after_start, delete_locked};
 use super::process::InitProcess;
 use super::record::{CREATED, Record};
+use super::state_dir::{Locked, RecordFile, StateDir};
 use super::status::{Status, state_of};
-use super::store::{Locked, RecordFile, StateDir, Store, check_id};
+use super::store::{Store, check_id};
 use crate::attach::{self, Deadline, Signals};
 use crate::cgroup::Dir;
 use crate::error::{Error, Result};
@@ -106,16 +107,19 @@ pub fn run(
     let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
     let waited = sys::process::wait4(running.init.pid, true)
         .map_err(|errno| Error::system("wait for the container", errno));
-    let deleted = if request.keep { Ok(()) } else { delete_own(dir, &file, record) };
+    let deleted = if request.keep { Ok(()) } else { delete_own(store, dir, &file, record) };
     started.and(attached)?;
     let (status, _) = waited?.unwrap_or_default();
     Ok(Ended { status: exit_code(status) as u8, deleted })
 }
 
 /// Deletes it, unless somebody else has done so, and perhaps made another of its name.
-fn delete_own(dir: StateDir, file: &RecordFile, record: Record) -> Result<()> {
+fn delete_own(store: &Store, dir: StateDir, file: &RecordFile, mut record: Record) -> Result<()> {
     match dir.lock_again(file)? {
-        Some(dir) => delete_ended(dir, record),
+        Some(dir) => {
+            store.leave_to_later_owner(&mut record)?;
+            delete_locked(dir, record, None)
+        }
         None => Ok(()),
     }
 }

@@ -8,8 +8,9 @@ use oci_spec::runtime::Spec;
 
 use super::process::Present;
 use super::record::Record;
+use super::state_dir::Locked;
 use super::status::{self, Look, State, Status, state_of};
-use super::store::{Locked, Store, no_such_container};
+use super::store::{Store, no_such_container};
 use crate::error::{Error, Result};
 use crate::launch::{hand_over, hook};
 use crate::plan;
@@ -94,7 +95,7 @@ pub(super) fn after_start(dir: &Locked, record: &Record) -> Result<()> {
 /// "container not running", or what the kernel says.
 pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let dir = store.find(id)?;
-    let record = dir.record_with_own_cgroup()?;
+    let record = store.record_with_own_cgroup(&dir)?;
     let Look { status, init } = Look::at(&dir, &record)?;
     let tree = record.tree();
     let step = || format!("kill container {id}");
@@ -143,7 +144,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
         Err(error) if force && error.is_like(&no_such_container(id)) => return Ok(()),
         dir => dir?,
     };
-    let record = match dir.record_with_own_cgroup() {
+    let record = match store.record_with_own_cgroup(&dir) {
         // What a creator left that was killed before it wrote anything down, or what
         // a delete left that was killed right before its end.
         Err(error) if force && error.is_like(&no_such_container(id)) => return dir.remove(),
@@ -157,26 +158,16 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
     delete_locked(dir, record, init)
 }
 
-/// The same for whoever has the container locked, and has looked at its first process.
+/// The same for whoever has the container locked and has looked at its first process, which
+/// is `None` when it has ended.
 pub(super) fn delete_locked(dir: Locked, record: Record, init: Option<Present>) -> Result<()> {
     end(&record, init)?;
-    remove(dir, &record)
-}
-
-/// The same for whoever has waited for that.
-pub(super) fn delete_ended(dir: Locked, mut record: Record) -> Result<()> {
-    dir.leave_to_later_owner(&mut record)?;
-    end(&record, None)?;
-    remove(dir, &record)
-}
-
-fn remove(dir: Locked, record: &Record) -> Result<()> {
-    remove_cgroup(record)?;
+    remove_cgroup(&record)?;
     // Only hooks are told of it.
     let stopped = record.hooks.as_ref().map(|_| state_of(&dir, record.clone(), Status::Stopped));
     // Gone before its hooks run, as the runtime-spec has it.
     dir.remove()?;
-    stopped.map_or(Ok(()), |state| run(record, HookStage::Poststop, &state, &|| false))
+    stopped.map_or(Ok(()), |state| run(&record, HookStage::Poststop, &state, &|| false))
 }
 
 fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
@@ -196,7 +187,7 @@ fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
             has_asked = true;
             found.ask_to_delete();
         }
-        if let Ok(record) = found.record_with_own_cgroup() {
+        if let Ok(record) = store.record_with_own_cgroup(&found) {
             end(&record, record.running()?)?;
         }
         if start.elapsed() > PATIENCE {

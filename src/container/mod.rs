@@ -16,6 +16,7 @@ mod namespaces;
 mod picture;
 mod process;
 mod record;
+mod state_dir;
 mod status;
 mod store;
 

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::process::Present;
 use super::record::Record;
-use super::store::StateDir;
+use super::state_dir::StateDir;
 use crate::cgroup::Tree;
 use crate::error::Result;
 use crate::launch::hand_over;
