@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
-use oci_spec::runtime::{Capabilities, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{Capabilities, Capability, PosixRlimitType, Process, Spec};
 
 use super::environment::Environment;
 use super::namespaces::Layout;
@@ -273,14 +273,27 @@ fn candidates(program: &str, path: &str) -> Vec<String> {
     dirs.map(|dir| format!("{}/{program}", dir.trim_end_matches('/'))).collect()
 }
 
-/// A capability as a bit, by its number in linux/capability.h.
-fn bit(steps: &Steps, capability: oci_spec::runtime::Capability) -> Result<u64> {
-    let name = format!("CAP_{capability}");
-    let unknown = |_| {
-        let reason = format!("{name} has no number here");
+/// In the order of their numbers in linux/capability.h.
+#[rustfmt::skip]
+const CAPABILITIES: &[Capability] = {
+    use Capability::*;
+    &[
+        Chown, DacOverride, DacReadSearch, Fowner, Fsetid, Kill, Setgid, Setuid, Setpcap,
+        LinuxImmutable, NetBindService, NetBroadcast, NetAdmin, NetRaw, IpcLock, IpcOwner,
+        SysModule, SysRawio, SysChroot, SysPtrace, SysPacct, SysAdmin, SysBoot, SysNice,
+        SysResource, SysTime, SysTtyConfig, Mknod, Lease, AuditWrite, AuditControl, Setfcap,
+        MacOverride, MacAdmin, Syslog, WakeAlarm, BlockSuspend, AuditRead, Perfmon, Bpf,
+        CheckpointRestore,
+    ]
+};
+
+/// A capability as a bit, by its number.
+fn bit(steps: &Steps, capability: Capability) -> Result<u64> {
+    let number = CAPABILITIES.iter().position(|known| *known == capability);
+    number.map(|number| 1 << number).ok_or_else(|| {
+        let reason = format!("CAP_{capability} has no number here");
         steps.error("process.capabilities", "set capabilities", reason)
-    };
-    Ok(1 << name.parse::<caps::Capability>().map_err(unknown)?.index())
+    })
 }
 
 fn resource(kind: PosixRlimitType) -> Resource {
@@ -301,5 +314,20 @@ fn resource(kind: PosixRlimitType) -> Resource {
         PosixRlimitType::RlimitNice => Resource::RLIMIT_NICE,
         PosixRlimitType::RlimitRtprio => Resource::RLIMIT_RTPRIO,
         PosixRlimitType::RlimitRttime => Resource::RLIMIT_RTTIME,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CAPABILITIES;
+
+    #[test]
+    fn every_capability_has_its_number() {
+        let all = caps::all();
+        assert_eq!(CAPABILITIES.len(), all.len());
+        for capability in all {
+            let ours = CAPABILITIES[usize::from(capability.index())];
+            assert_eq!(format!("CAP_{ours}"), capability.to_string());
+        }
     }
 }
