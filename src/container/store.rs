@@ -147,9 +147,14 @@ impl Store {
                     _ => return Err(not_made(id, &path, &error)),
                 },
             };
-            match self.find(id).and_then(|dir| dir.begin(is_made)) {
+            let begun = match StateDir::open(id, path.clone()) {
+                Ok(dir) => dir.begin(is_made),
+                Err(Errno::ENOENT) => Ok(None),
+                Err(errno) => Err(Error::system(format!("open container {id}"), errno)),
+            };
+            match begun {
                 Ok(Some(begun)) => return Ok(begun),
-                // Removed while this waited, so it can be made now.
+                // Removed in the meantime, so it can be made now.
                 Ok(None) => {}
                 Err(error) => {
                     if is_made {
