@@ -44,6 +44,18 @@ clients: build rootfs
 bench *PARTS:
     cargo bench --quiet --bench start -- {{PARTS}}
 
+# make layout.ld anew, which orders the functions of the release (as root)
+layout: rootfs
+    mkdir -p target/layout/bundle
+    ln -sfn "$PWD/rootfs" target/layout/bundle/rootfs
+    cp benches/bundles/engine-default/config.json target/layout/bundle/
+    CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --target {{target}} \
+        --target-dir target/layout --bin minirun
+    cargo run --quiet --example layout -- target/layout/{{target}}/release/minirun \
+        --root target/layout/state run --bundle target/layout/bundle layout \
+        -- run ./rootfs /bin/true >target/layout/layout.ld
+    mv target/layout/layout.ld .
+
 # what CI holds against a change
 lint:
     cargo fmt --check

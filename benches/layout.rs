@@ -1,0 +1,155 @@
+//! Writes `layout.ld`, the order of functions in the static release: those that a start
+//! needs, first. The kernel maps a program in pieces of 64 KiB around what is touched, so
+//! functions that lie together take fewer of them, and less memory.
+//!
+//!     layout PROGRAM ARGUMENT... [-- ARGUMENT...]...
+//!
+//! PROGRAM is stepped through with each list of arguments, with all its children as long as
+//! they execute this same file, which must have its symbols. Names lose the hashes of compilers in them; one that isn't
+//! known any more does no harm.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+const HEAD: &str = "/* Made by benches/layout.rs, which says what for: `just layout`. */
+SECTIONS
+{
+  .text.start :
+  {
+";
+const TAIL: &str = "  }
+}
+INSERT AFTER .init;
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some((program, arguments)) = words.split_first() else {
+        eprintln!("layout: name a program");
+        return ExitCode::FAILURE;
+    };
+    match written(program, arguments) {
+        Ok(script) => {
+            print!("{script}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("layout: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn written(program: &str, arguments: &[String]) -> Result<String, Box<dyn Error>> {
+    let mut patterns: Vec<String> = Vec::new();
+    for arguments in arguments.split(|word| word == "--") {
+        for pattern in used(program, arguments)?.iter().map(|name| pattern(name)) {
+            // Instances of one generic function differ in their hashes only.
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
+            }
+        }
+    }
+    Ok(format!("{HEAD}{}{TAIL}", patterns.concat()))
+}
+
+/// The functions that are executed, by their symbols, in the order of their first use.
+fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
+    let functions = functions(program)?;
+    let own = fs::metadata(program)?;
+    let is_own = |pid: Pid| {
+        let now = fs::metadata(format!("/proc/{pid}/exe"));
+        now.is_ok_and(|now| (now.dev(), now.ino()) == (own.dev(), own.ino()))
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: ptrace(2) neither allocates nor locks.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(|| Ok(ptrace::traceme()?));
+    }
+    let first = Pid::from_raw(command.spawn()?.id().cast_signed());
+    let options = Options::PTRACE_O_EXITKILL
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACEEXEC;
+    let mut found = BTreeMap::new();
+    let mut is_set = false;
+    loop {
+        let status = waitpid(None, Some(WaitPidFlag::__WALL))?;
+        let (pid, signal) = match status {
+            WaitStatus::Exited(pid, status) if pid == first => match status {
+                0 => break,
+                status => return Err(format!("{program} exits with {status}").into()),
+            },
+            WaitStatus::Stopped(pid, signal) => (pid, signal),
+            WaitStatus::PtraceEvent(pid, ..) => (pid, Signal::SIGTRAP),
+            _ => continue,
+        };
+        if !std::mem::replace(&mut is_set, true) {
+            ptrace::setoptions(pid, options)?;
+        }
+        if matches!(status, WaitStatus::PtraceEvent(.., event) if event == libc::PTRACE_EVENT_EXEC)
+            && !is_own(pid)
+        {
+            ptrace::detach(pid, None)?;
+            continue;
+        }
+        // Who was killed meanwhile is told of by the next wait.
+        let Ok(registers) = ptrace::getregs(pid) else { continue };
+        if let Some((_, name)) = functions.range(..=registers.rip).next_back() {
+            let next = found.len();
+            found.entry(name).or_insert(next);
+        }
+        let passed = (!matches!(signal, Signal::SIGTRAP | Signal::SIGSTOP)).then_some(signal);
+        let _ = ptrace::step(pid, passed);
+    }
+    let mut names: Vec<(&String, usize)> = found.into_iter().collect();
+    names.sort_by_key(|(_, first_use)| *first_use);
+    Ok(names.into_iter().map(|(name, _)| name.clone()).collect())
+}
+
+/// The symbols of functions by their addresses.
+fn functions(program: &str) -> Result<BTreeMap<u64, String>, Box<dyn Error>> {
+    let listed = Command::new("nm").args(["--defined-only", program]).output()?;
+    let text = String::from_utf8(listed.stdout)?;
+    let functions: BTreeMap<u64, String> = text
+        .lines()
+        .filter_map(|line| {
+            let (address, rest) = line.split_once(' ')?;
+            let name = rest.strip_prefix("t ").or_else(|| rest.strip_prefix("T "))?;
+            Some((u64::from_str_radix(address, 16).ok()?, name.to_owned()))
+        })
+        .collect();
+    if functions.is_empty() {
+        return Err(format!("nm finds no functions in {program}").into());
+    }
+    Ok(functions)
+}
+
+/// The line of a linker script that has the section of a function, whatever its hash is.
+fn pattern(name: &str) -> String {
+    let end = name.len().saturating_sub("17h0123456789abcdefE".len());
+    let name = match name.get(end..) {
+        Some(hash) if hash.starts_with("17h") && name.starts_with("_ZN") => {
+            format!("{}17h*", &name[..end])
+        }
+        _ => name.split("Cs").enumerate().fold(String::new(), |text, (index, part)| {
+            match (index, part.split_once('_')) {
+                (1.., Some((_, rest))) => format!("{text}Cs*_{rest}"),
+                _ => text + part,
+            }
+        }),
+    };
+    format!("    *(.text.{})\n", name.replace('$', "?"))
+}
