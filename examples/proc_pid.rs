@@ -62,7 +62,8 @@ fn compare(rootfs: &Path, table: &mut Table) -> Result<()> {
         table.expect(seen == "there, R", "a running process in /proc", seen);
     }
 
-    // The shell waits for its next command, not for its child yet.
+    // Once it sleeps, the shell waits for its next command, and not for its child yet.
+    settle(shell_pid, "there, S")?;
     kill(Pid::from_raw(outside.try_into()?), Signal::SIGKILL)?;
     let host_sees = settle(outside, "there, Z")?;
     table.row("after kill -9 by the host", &host_sees, "-");
