@@ -533,6 +533,41 @@ fn limits_change_while_the_container_runs() {
     container::update(&it.store, &it.id, &quota).unwrap();
 }
 
+/// Nobody has chosen a cgroup for it: on v1 it isn't in those that only limit.
+#[test]
+fn the_first_limit_of_its_kind_holds_for_all_that_runs_already() {
+    let Some(it) = Bundled::new("first-limit") else { return };
+    let script = "sh -c 'sleep 100' & sh -c 'sleep 100' & wait";
+    it.create(&it.id, script, &json!({})).unwrap();
+    container::start(&it.store, &it.id).unwrap();
+    let pids = || container::ps(&it.store, &it.id).unwrap();
+    let patience = Instant::now() + Duration::from_secs(30);
+    while pids().len() < 3 {
+        assert!(Instant::now() < patience, "{:?}", pids());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let update = |limits: Value| {
+        let limits = serde_json::from_value(json!({ "cpu": limits })).unwrap();
+        container::update(&it.store, &it.id, &limits)
+    };
+    let refused = update(json!({ "cpus": "4000" })).unwrap_err().to_string();
+    assert!(refused.contains("linux.resources.cpu.cpus"), "{refused}");
+    update(json!({ "cpus": "0", "shares": 512 })).unwrap();
+    let allowed = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.unwrap().trim().to_owned()
+    };
+    assert_eq!(pids().into_iter().map(allowed).collect::<Vec<_>>(), ["0", "0", "0"]);
+    // Who comes later is in it too.
+    let root = it.dir.file("root");
+    let words = ["--root", &root, "exec", &it.id, "grep", "Cpus_allowed_list", "/proc/self/status"];
+    let output = minirun(&words).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("\t0\n"), "{}", said(&output));
+    container::delete(&it.store, &it.id, true).unwrap();
+    assert_eq!(left_of(&it.id), Vec::<String>::new());
+}
+
 #[test]
 fn devices_are_allowed_and_denied_while_the_container_runs() {
     let Some(it) = Bundled::new("device-update") else { return };

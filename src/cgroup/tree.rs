@@ -34,6 +34,12 @@ pub(crate) struct Dir {
     pub(crate) path: PathBuf,
 }
 
+impl Dir {
+    pub(crate) fn new(controllers: &str, path: &Path) -> Self {
+        Dir { controllers: controllers.to_owned(), path: path.to_owned() }
+    }
+}
+
 /// A container's cgroup: one directory a v1 hierarchy, or a single one of v2, and all
 /// that the container has made below. What is gone counts as empty.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +92,35 @@ impl<'a> Tree<'a> {
         }
         // 0 stands for one of another pid namespace.
         Ok(pids.into_iter().filter(|pid| *pid > 0).collect())
+    }
+
+    /// Moves every process in it into the only directory of `other` as well, which is of
+    /// another hierarchy.
+    ///
+    /// # Errors
+    /// When the kernel refuses one, and after ten seconds when new ones keep coming.
+    pub(crate) fn enter(&self, other: &Tree) -> Result<()> {
+        let start = Instant::now();
+        let [dir] = other.dirs else { return Ok(()) };
+        let step = || format!("move processes into cgroup {}", dir.path.display());
+        loop {
+            // Who forks before it has been moved leaves its child behind.
+            let moved = other.pids()?;
+            let mut rest = self.pids()?.into_iter().filter(|pid| !moved.contains(pid)).peekable();
+            if rest.peek().is_none() {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::said(step(), "it makes new ones faster than they can be moved"));
+            }
+            for pid in rest {
+                match write(&dir.path.join("cgroup.procs"), &pid.to_string()) {
+                    // It has ended.
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    moved => moved.map_err(|error| Error::io(step(), &error))?,
+                }
+            }
+        }
     }
 
     /// Sends a signal to every process in it. They are stopped meanwhile where that can be

@@ -5,10 +5,11 @@ use oci_spec::runtime::LinuxResources;
 use super::lifecycle::not_running;
 use super::status::{Look, Status};
 use super::store::Store;
+use crate::cgroup::Dir;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::launch;
-use crate::plan::Plan;
+use crate::plan::{Current, Plan};
 use crate::proc;
 
 /// Stops all processes of a container where they are.
@@ -49,14 +50,19 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
     if matches!(Look::at(&dir, &record)?.status, Status::Creating | Status::Stopped) {
         return Err(not_running(format!("update container {id}")));
     }
-    let dirs = record.cgroup.iter().map(|dir| (dir.controllers.clone(), dir.path.clone()));
-    let dirs = dirs.collect::<Vec<_>>();
+    let is_later = |dir: &&Dir| record.later_cgroup.contains(dir);
+    let joined = record.cgroup.iter().filter(|dir| !is_later(dir));
+    let pair = |dir: &Dir| (dir.controllers.clone(), dir.path.clone());
+    let dirs: Vec<_> = joined.map(pair).collect();
+    let later: Vec<_> = record.later_cgroup.iter().map(pair).collect();
     let mut host = Host::read()?;
     if record.unit.is_some() {
         host = host.with_systemd()?;
     }
     let unit = record.unit.as_ref().map(|unit| unit.name.as_str());
-    let steps = Plan::update(resources, &record.tree().limits(), &host, &dirs, unit)?;
+    let limits = record.tree().limits();
+    let current = Current { dirs: &dirs, later: &later, limits: &limits, unit };
+    let steps = Plan::update(resources, &current, &host)?;
     launch::cgroup::update(&steps)
 }
 

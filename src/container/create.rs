@@ -117,6 +117,7 @@ pub fn run(
 fn delete_own(store: &Store, dir: StateDir, file: &RecordFile, mut record: Record) -> Result<()> {
     match dir.lock_again(file)? {
         Some(dir) => {
+            record.notice_later_cgroup();
             store.leave_to_later_owner(&mut record)?;
             delete_locked(dir, record, None)
         }
@@ -282,7 +283,8 @@ fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Recor
         bundle,
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         annotations: spec.annotations().iter().flatten().map(own).collect(),
-        cgroup: cgroup_dirs(plan),
+        cgroup: dirs(plan.cgroup()),
+        later_cgroup: dirs(plan.later_cgroup.clone()),
         unit: plan.unit().map(|(name, user)| Unit { name: name.to_owned(), user }),
         no_new_keyring: request.no_new_keyring,
         has_own_pid_namespace: namespaces.into_iter().flatten().any(is_own_pid),
@@ -290,9 +292,8 @@ fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Recor
     }
 }
 
-fn cgroup_dirs(plan: &Plan) -> Vec<Dir> {
-    let dirs = plan.cgroup().into_iter();
-    dirs.map(|(controllers, path)| Dir { controllers, path }).collect()
+fn dirs(pairs: Vec<(String, PathBuf)>) -> Vec<Dir> {
+    pairs.into_iter().map(|(controllers, path)| Dir { controllers, path }).collect()
 }
 
 fn own((key, value): (&String, &String)) -> (String, String) {

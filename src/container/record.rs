@@ -44,6 +44,10 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Directories of cgroups, made for this container or to be made.
     pub(crate) cgroup: Vec<Dir>,
+    /// Directories that `update` may add to them, and for this container alone. Those which
+    /// are there when this is read are among `cgroup` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) later_cgroup: Vec<Dir>,
     /// The unit of systemd that the cgroup belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unit: Option<Unit>,
@@ -69,6 +73,13 @@ impl Record {
     /// As [`InitProcess::find`].
     pub(crate) fn running(&self) -> Result<Option<Present>> {
         self.init.as_ref().map_or(Ok(None), InitProcess::running)
+    }
+
+    /// Looks which cgroups `update` has added. Nobody may be about to do so.
+    pub(crate) fn notice_later_cgroup(&mut self) {
+        let is_new = |dir: &&Dir| !self.cgroup.contains(dir) && dir.path.exists();
+        let new: Vec<Dir> = self.later_cgroup.iter().filter(is_new).cloned().collect();
+        self.cgroup.extend(new);
     }
 
     pub(crate) fn tree(&self) -> Tree<'_> {
@@ -108,6 +119,7 @@ impl Record {
             created: "2026-01-01T00:00:00.000000001Z".to_owned(),
             annotations: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
             cgroup: Vec::new(),
+            later_cgroup: Vec::new(),
             unit: None,
             no_new_keyring: false,
             has_own_pid_namespace: true,

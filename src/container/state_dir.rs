@@ -193,9 +193,11 @@ impl StateDir {
 
     fn parse<'a>(&self, text: &'a [u8]) -> Result<(Record, &'a [u8])> {
         let parsed = Record::parse(text).ok_or_else(|| no_such_container(&self.id))?;
-        parsed.map_err(|error| {
+        let (mut record, config) = parsed.map_err(|error| {
             Error::said(format!("read {}", self.path.join(RECORD).display()), error.to_string())
-        })
+        })?;
+        record.notice_later_cgroup();
+        Ok((record, config))
     }
 
     /// Empty when there is no record.

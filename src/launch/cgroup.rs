@@ -54,7 +54,7 @@ fn check_vacant(step: &Step, dir: &Path, controllers: &str, adopt: bool) -> Resu
     if !adopt {
         return Err(failed(Error::system(step.op.to_string(), Errno::EEXIST)));
     }
-    let dirs = [Dir { controllers: controllers.to_owned(), path: dir.to_owned() }];
+    let dirs = [Dir::new(controllers, dir)];
     let tree = Tree::new(&dirs);
     match tree.pids()?.len() {
         0 => {}
@@ -73,8 +73,14 @@ fn check_vacant(step: &Step, dir: &Path, controllers: &str, adopt: bool) -> Resu
 
 /// Carries out one step.
 pub(super) fn set(step: &Step) -> Result<()> {
-    if matches!(step.op, Op::SetUnit { .. }) {
-        return units::set(&step.op, None);
+    match &step.op {
+        Op::SetUnit { .. } => return units::set(&step.op, None),
+        Op::MoveProcesses { from, to } => {
+            let dirs = [from, to].map(|dir| [Dir::new("", path(dir))]);
+            let [from, to] = dirs.each_ref().map(|dir| Tree::new(dir));
+            return from.enter(&to);
+        }
+        _ => {}
     }
     match attempt(&step.op) {
         Err(error) => {
@@ -217,6 +223,7 @@ mod tests {
 
     use super::*;
     use crate::host::{CgroupLayout, Host};
+    use crate::plan::Current;
 
     /// A cgroup in the v2 hierarchy of this machine, whichever place that has.
     struct Made(PathBuf);
@@ -255,14 +262,10 @@ mod tests {
             CgroupLayout::V2 { own: "/".into(), controllers: Vec::new(), delegated: true };
         let resources: LinuxResources =
             serde_json::from_value(json!({ "devices": devices })).unwrap();
-        Plan::update(
-            &resources,
-            &LinuxResources::default(),
-            &host,
-            &[(String::new(), dir.to_owned())],
-            None,
-        )
-        .unwrap()
+        let dirs = &[(String::new(), dir.to_owned())];
+        let limits = &LinuxResources::default();
+        let current = Current { dirs, later: &[], limits, unit: None };
+        Plan::update(&resources, &current, &host).unwrap()
     }
 
     #[test]

@@ -14,21 +14,23 @@ use super::namespaces::Layout;
 use super::op::{self, Op};
 use super::resources::{Action, Setting, Settings};
 use super::unit::{self, Property, Unit};
-use super::{Options, Steps};
+use super::{Current, Options, Steps};
 use crate::error::Result;
 use crate::host::{CgroupLayout, Host};
 
 /// The kernel's own for a quota, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// The v1 controllers of a container that nobody has chosen a cgroup for: what can be limited
-/// later, and what counts, freezes or keeps from devices. Each hierarchy takes its time.
-const USUAL: [&str; 8] =
-    ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"];
+/// The v1 controllers of a container that nobody has chosen a cgroup for: what counts, freezes
+/// or keeps from devices. Each hierarchy takes its time, so into others it comes when there is
+/// a limit.
+const USUAL: [&str; 6] = ["cpuacct", "memory", "devices", "freezer", "blkio", "pids"];
 
 /// The container's cgroup: a directory in each hierarchy that it has one in.
 pub(super) struct Cgroup {
     dirs: Vec<Dir>,
+    /// Those that it may have later.
+    later: Vec<Dir>,
     /// Whether an empty cgroup of this name may be there already.
     adopt: bool,
     settings: Vec<Setting>,
@@ -43,25 +45,24 @@ pub(super) struct Cgroup {
     meanwhile: bool,
 }
 
-/// The steps that change the limits of a running container. `dirs` are its cgroup's, as
-/// [`Plan::cgroup`](super::Plan::cgroup) gave them.
+/// The steps that change the limits of a running container.
 ///
 /// # Errors
 /// As for a new container, by the field's path.
 pub(super) fn update(
     resources: &LinuxResources,
-    now: &LinuxResources,
+    current: &Current,
     host: &Host,
-    dirs: &[(String, PathBuf)],
-    unit: Option<&str>,
     steps: &mut Steps,
 ) -> Result<()> {
-    let dirs = Dir::existing(host, dirs);
-    let mut settings = Settings::of_update(&dirs, steps, now, host.is_real_root());
+    let mut dirs = Dir::existing(host, current.dirs);
+    let (joined, later) = (dirs.len(), Dir::existing(host, current.later));
+    dirs.extend(later);
+    let mut settings = Settings::of_update(&dirs, steps, current.limits, host.is_real_root());
     settings.add(resources)?;
     let (settings, rules) = (settings.list, settings.device_rules);
-    if let (Some(name), Some(systemd)) = (unit, &host.systemd) {
-        let period = now.cpu().as_ref().and_then(|cpu| cpu.period());
+    if let (Some(name), Some(systemd)) = (current.unit, &host.systemd) {
+        let period = current.limits.cpu().as_ref().and_then(|cpu| cpu.period());
         let period = period.unwrap_or(DEFAULT_PERIOD);
         let properties = unit::limits(&settings, rules.as_deref(), period, systemd);
         if !properties.is_empty() {
@@ -69,16 +70,28 @@ pub(super) fn update(
             steps.runtime(Op::SetUnit { name, user, properties }, "linux.resources");
         }
     }
+    let is_needed = |dir: &&Dir| settings.iter().any(|s| Dir::of(&dirs, s.controller) == Some(dir));
+    let later: Vec<Dir> = dirs.iter().skip(joined).filter(is_needed).cloned().collect();
     let cgroup = Cgroup {
         settings,
         dirs,
+        later: Vec::new(),
         adopt: true,
         place: "",
         unit: None,
         left_out: None,
         meanwhile: false,
     };
-    cgroup.limit(steps, |_| true)
+    const PLACE: &str = "linux.resources";
+    cgroup.make_dirs(later.iter(), PLACE, steps)?;
+    cgroup.limit(steps, |_| true)?;
+    let from = cgroup.dirs.first().map_or_else(String::new, Dir::text);
+    for dir in &later {
+        let from = steps.c_string(PLACE, from.as_str())?;
+        let to = steps.c_string(PLACE, dir.text())?;
+        steps.runtime(Op::MoveProcesses { from, to }, PLACE);
+    }
+    Ok(())
 }
 
 /// Why this process can make no cgroup, and what to do about it; `None` when it can.
@@ -159,7 +172,7 @@ impl Cgroup {
             settings.add(resources)?;
         }
         let (mut settings, device_rules) = (settings.list, settings.device_rules);
-        let mut left_out = None;
+        let (mut left_out, mut later) = (None, Vec::new());
         if let Some((reason, hint)) = hindrance(host).filter(|_| unit.is_none()) {
             if let Some(asked) = settings.iter().find(|setting| !setting.optional) {
                 return Err(steps.error(&asked.path, "limit resources", reason).hint(hint));
@@ -179,7 +192,11 @@ impl Cgroup {
             dirs = dirs.iter().filter(|dir| needed(dir)).cloned().collect();
         } else if path.is_none() && unit.is_none() && is_v1 {
             let usual = |dir: &Dir| !dir.is_v2() && USUAL.iter().any(|name| dir.has(name));
-            dirs = dirs.iter().filter(|dir| usual(dir) || needed(dir)).cloned().collect();
+            let (now, rest) = dirs.iter().cloned().partition(|dir| usual(dir) || needed(dir));
+            (dirs, later) = (now, rest);
+            // The first of those that it is in tells who is to be moved into others.
+            let can_be_limited = |dir: &Dir| !dir.is_v2() && !dir.controllers.contains('=');
+            later.retain(|dir| !dirs.is_empty() && can_be_limited(dir));
         }
         settings.retain(|setting| Dir::of(&dirs, setting.controller).is_some());
         let unit = match unit {
@@ -193,7 +210,8 @@ impl Cgroup {
         };
         // What is in a user namespace, or on its way into others, finds no way back to them.
         let meanwhile = is_v1 && unit.is_none() && !layout.has_user() && !layout.joins();
-        Ok(Cgroup { dirs, adopt: options.oci, settings, place, unit, left_out, meanwhile })
+        let adopt = options.oci;
+        Ok(Cgroup { dirs, later, adopt, settings, place, unit, left_out, meanwhile })
     }
 
     /// The directory in the hierarchy that systemd keeps its units in.
@@ -357,6 +375,11 @@ impl Cgroup {
     /// The container's directory in the hierarchy of these controllers.
     pub(super) fn dir(&self, controllers: &str) -> Option<&Dir> {
         self.dirs.iter().find(|dir| dir.controllers == controllers)
+    }
+
+    /// Where [`update`] may find that it has to be in too.
+    pub(super) fn later(&self) -> Vec<(String, PathBuf)> {
+        self.later.iter().map(|dir| (dir.controllers.clone(), dir.text().into())).collect()
     }
 
     /// Whether there is one at all.

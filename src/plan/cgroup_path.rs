@@ -64,11 +64,21 @@ impl Dir {
             }
             CgroupLayout::V1 { .. } | CgroupLayout::Absent => Vec::new(),
         };
-        let dir = |(controllers, path): &(String, PathBuf)| Dir {
-            controllers: controllers.clone(),
-            root: String::new(),
-            path: path.to_string_lossy().into_owned(),
-            v2_controllers: offered(controllers),
+        let root = |controllers: &str| match &host.cgroup {
+            CgroupLayout::V1 { hierarchies, .. } => {
+                let found = hierarchies.iter().find(|found| found.controllers == controllers);
+                found.map(|found| [ROOT, "/", &found.directory].concat())
+            }
+            CgroupLayout::V2 { .. } | CgroupLayout::Absent => None,
+        };
+        let dir = |(controllers, path): &(String, PathBuf)| {
+            let root = root(controllers).filter(|root| path.starts_with(root)).unwrap_or_default();
+            Dir {
+                controllers: controllers.clone(),
+                path: path.to_string_lossy()[root.len()..].to_owned(),
+                root,
+                v2_controllers: offered(controllers),
+            }
         };
         dirs.iter().map(dir).collect()
     }

@@ -80,7 +80,7 @@ impl Plan {
         process::surroundings(&mut steps, spec, options)?;
         process::identity(&mut steps, spec, options, host, &layout)?;
         process::start(&mut steps, spec, options)?;
-        Ok(Plan { steps: steps.list, warnings: steps.warnings })
+        Ok(Plan { steps: steps.list, warnings: steps.warnings, later_cgroup: Vec::new() })
     }
 }
 

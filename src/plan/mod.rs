@@ -135,6 +135,21 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What was asked for and can't be had, where that is no reason to fail.
     pub warnings: Vec<String>,
+    /// Directories of cgroup v1 that the container comes into when something there is limited,
+    /// as in [`Plan::cgroup`]; it is in none of them before.
+    pub later_cgroup: Vec<(String, PathBuf)>,
+}
+
+/// A running container, as far as changing its limits depends on it.
+pub(crate) struct Current<'a> {
+    /// Its cgroup, as [`Plan::cgroup`] gave it.
+    pub(crate) dirs: &'a [(String, PathBuf)],
+    /// As [`Plan::later_cgroup`], whether it is there by now or not.
+    pub(crate) later: &'a [(String, PathBuf)],
+    /// What limits it.
+    pub(crate) limits: &'a LinuxResources,
+    /// The unit that systemd has made its cgroup for.
+    pub(crate) unit: Option<&'a str>,
 }
 
 impl Plan {
@@ -197,7 +212,8 @@ impl Plan {
         process::surroundings(&mut steps, spec, options)?;
         process::identity(&mut steps, spec, options, host, layout)?;
         process::start(&mut steps, spec, options)?;
-        Ok(Plan { steps: steps.list, warnings: steps.warnings })
+        let later_cgroup = cgroup.later();
+        Ok(Plan { steps: steps.list, warnings: steps.warnings, later_cgroup })
     }
 
     /// Whether the runtime's steps from this one on, up to the container's next, can be carried
@@ -258,21 +274,18 @@ impl Plan {
         })
     }
 
-    /// The steps that change the limits of a running container whose cgroup's directories
-    /// are `dirs` and whose limits are `now`; `unit` is the name of the unit that the host's
-    /// systemd has made them for. A limit of 0 stays as it is, except where 0 means something.
+    /// The steps that change the limits of a running container. A limit of 0 stays as it is,
+    /// except where 0 means something.
     ///
     /// # Errors
     /// As [`Plan::new`], by the field's path in the config.json.
     pub(crate) fn update(
         resources: &LinuxResources,
-        now: &LinuxResources,
+        current: &Current,
         host: &Host,
-        dirs: &[(String, PathBuf)],
-        unit: Option<&str>,
     ) -> Result<Vec<Step>> {
         let mut steps = Steps::new(&[]);
-        cgroup::update(resources, now, host, dirs, unit, &mut steps)?;
+        cgroup::update(resources, current, host, &mut steps)?;
         Ok(steps.list)
     }
 

@@ -29,6 +29,8 @@ pub enum Op {
     InheritCpuset { root: CString, dir: CString },
     /// Write a limit or another setting to a cgroup's file.
     WriteCgroup { file: CString, value: String },
+    /// Move the processes of a cgroup into one of another hierarchy as well.
+    MoveProcesses { from: CString, to: CString },
     /// Write to the first of these files that the kernel has.
     WriteFirst { choices: Vec<(CString, String)> },
     /// Refuse a limit that is already exceeded: the number in `file` must not be above it.
@@ -211,6 +213,7 @@ impl Op {
                 | Op::CreateCgroup { .. }
                 | Op::InheritCpuset { .. }
                 | Op::WriteCgroup { .. }
+                | Op::MoveProcesses { .. }
                 | Op::WriteFirst { .. }
                 | Op::CheckUsage { .. }
                 | Op::DeviceFilter { .. }

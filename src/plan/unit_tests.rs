@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::op::{Op, Unit};
 use super::tests::{position, root};
-use super::{Options, Plan, Side};
+use super::{Current, Options, Plan, Side};
 use crate::error::Error;
 use crate::host::{CgroupLayout, Hierarchy, Host, Systemd};
 
@@ -262,7 +262,9 @@ fn an_update_is_said_to_systemd_first() {
     let update = |resources: Value, unit: Option<&str>| {
         let resources = serde_json::from_value(resources).unwrap();
         let now = serde_json::from_value(now.clone()).unwrap();
-        Plan::update(&resources, &now, &host, &[(String::new(), "/c".into())], unit).unwrap()
+        let dirs = &[(String::new(), "/c".into())];
+        let current = Current { dirs, later: &[], limits: &now, unit };
+        Plan::update(&resources, &current, &host).unwrap()
     };
     let asked = json!({ "pids": { "limit": 9 }, "cpu": { "quota": 25000 } });
     let steps = update(asked.clone(), Some("x.scope"));

@@ -36,6 +36,9 @@ impl fmt::Display for Op {
             Op::InheritCpuset { dir, .. } => {
                 write!(f, "copy processors and memory nodes from the parent to {}", text(dir))
             }
+            Op::MoveProcesses { from, to } => {
+                write!(f, "move the processes of cgroup {} into {} too", text(from), text(to))
+            }
             Op::WriteCgroup { file, value } => write!(f, "write {value:?} to {}", text(file)),
             Op::WriteFirst { choices } => {
                 for (number, (file, value)) in choices.iter().enumerate() {
@@ -243,6 +246,7 @@ impl Op {
             }
             Op::EnableControllers { .. } => "a limit works only where all parents hand it down",
             Op::InheritCpuset { .. } => "no process can join a cpuset without processors",
+            Op::MoveProcesses { .. } => "the limit is for all that runs in the container",
             Op::WriteCgroup { .. } | Op::WriteFirst { .. } => {
                 "the kernel holds the whole group to this setting"
             }
@@ -359,6 +363,7 @@ impl Op {
             Op::CreateCgroup { .. } => "create_cgroup",
             Op::EnableControllers { .. } => "enable_controllers",
             Op::InheritCpuset { .. } => "inherit_cpuset",
+            Op::MoveProcesses { .. } => "move_processes",
             Op::WriteCgroup { .. } | Op::WriteFirst { .. } => "write_cgroup",
             Op::CheckUsage { .. } => "check_usage",
             Op::DeviceFilter { .. } => "device_filter",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::host::{CgroupLayout, Hierarchy, Host};
 use crate::plan::op::Op;
-use crate::plan::{Options, Plan};
+use crate::plan::{Current, Options, Plan};
 
 fn host(cgroup: CgroupLayout) -> Host {
     Host { cgroup, ..crate::plan::tests::root() }
@@ -437,7 +437,8 @@ fn every_level_of_v2_hands_its_controllers_down() {
 fn updated(resources: Value, now: Value, host: &Host) -> Result<Vec<String>, Error> {
     let dirs = plan(json!({ "cgroupsPath": "/c" }), host)?.cgroup();
     let resource = |value: Value| serde_json::from_value(value).unwrap();
-    Plan::update(&resource(resources), &resource(now), host, &dirs, None).map(|steps| lines(&steps))
+    let current = Current { dirs: &dirs, later: &[], limits: &resource(now), unit: None };
+    Plan::update(&resource(resources), &current, host).map(|steps| lines(&steps))
 }
 
 #[test]
