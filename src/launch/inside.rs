@@ -109,10 +109,16 @@ pub(super) fn open_or_make<'a>(
         *parent = Some(Parent { path, dir });
         return Ok((made, true));
     }
+    make_all(root, path, make).map(|made| (made, true))
+}
+
+/// Makes whatever is missing of a path. Apart, since its buffers take pages of stack.
+#[inline(never)]
+fn make_all(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<OwnedFd> {
     let mut path = Path::new(path.to_bytes())?;
     for _ in 0..SYMLINKS_MAX {
         if let Some(made) = make_missing(root, &mut path, make)? {
-            return Ok((made, true));
+            return Ok(made);
         }
     }
     Err(Errno::ELOOP)
@@ -255,7 +261,21 @@ fn trim_slashes(mut path: &[u8]) -> &[u8] {
 
 /// Calls `f` with a NUL-terminated copy on the stack.
 pub(super) fn with_c_str<T>(bytes: &[u8], f: impl FnOnce(&CStr) -> Result<T>) -> Result<T> {
-    let mut buffer = [0; PATH_MAX];
+    match bytes.len() < SHORT {
+        true => with_c_str_in::<SHORT, T>(bytes, f),
+        false => with_c_str_in::<PATH_MAX, T>(bytes, f),
+    }
+}
+
+/// What most paths fit in: a page of stack that is touched costs as much as a system call.
+const SHORT: usize = 256;
+
+#[inline(never)]
+fn with_c_str_in<const SIZE: usize, T>(
+    bytes: &[u8],
+    f: impl FnOnce(&CStr) -> Result<T>,
+) -> Result<T> {
+    let mut buffer = [0; SIZE];
     buffer.get_mut(..bytes.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(bytes);
     f(CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::ENAMETOOLONG)?)
 }
