@@ -79,6 +79,9 @@ pub use launch::{Entry, Journal};
 pub use oci::features::NEWEST_VERSION as SPEC_VERSION;
 pub use oci_spec::runtime::{Capability, PosixRlimitType, Spec};
 pub use sys::arena::Arena;
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+#[doc(hidden)]
+pub use sys::copy::copy;
 pub use sys::start::Arguments;
 pub use trace::Report;
 

@@ -11,5 +11,8 @@ mod cli;
 #[global_allocator]
 static ALLOCATOR: minirun::Arena = minirun::Arena;
 
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+minirun::copying!(minirun::copy);
+
 #[cfg(not(test))]
 minirun::program!(cli::main: fn(minirun::Arguments));
