@@ -4,9 +4,9 @@
 //!
 //!     layout PROGRAM ARGUMENT... [-- ARGUMENT...]...
 //!
-//! PROGRAM is stepped through with each list of arguments, with all its children as long as
-//! they execute this same file, which must have its symbols. Names lose the hashes of compilers in them; one that isn't
-//! known any more does no harm.
+//! PROGRAM is stepped through with each list of arguments, with all its threads and with its
+//! children as long as they execute this same file, which must have its symbols. Names lose the
+//! hashes of compilers in them; one that isn't known any more does no harm.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use minirun::container::{self, Request, Status, Store};
@@ -401,6 +402,24 @@ fn a_paused_container_can_be_killed_and_deleted() {
         container::delete(&place.store, &id, force).unwrap();
         place.assert_gone(&id);
     }
+}
+
+/// It is made beside everything else; what stands in its way is told nevertheless.
+#[test]
+fn a_network_namespace_that_cannot_be_made_is_named_and_leaves_nothing() {
+    let Some(place) = Place::new("no-network") else { return };
+    let bundle = place.bundle("true", |config| config["linux"]["resources"] = json!({}));
+    let script = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]).arg(support::binary());
+    command.arg("--root").arg(place.store.root()).args(["run", "-b"]).arg(&bundle);
+    let output = command.arg(place.id("one")).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    for words in ["a network namespace", "linux.namespaces", "ENOSPC", "max_*_namespaces"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert_eq!(place.store.ids().unwrap(), Vec::<String>::new());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::cgroup::Dir;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::exit_code;
-use crate::launch::{self, Caller, Running};
+use crate::launch::{self, Caller, Network, Running};
 use crate::oci::{self, annotations};
 use crate::plan::{Lifecycle, Options, Plan};
 use crate::sys;
@@ -145,6 +145,8 @@ fn launch(
         .map_err(|error| Error::io("find the working directory", &error))?;
     let config = oci::bundle::read(&bundle)?;
     let mut spec = oci::bundle::interpret(&config, &bundle)?;
+    // It takes longer than all that is done before the container is cloned.
+    let network = Plan::makes_network(&spec).then(Network::begin).transpose()?;
     hand_on_sockets(&mut spec, request.listen_fds);
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
     let console = connect_console(request.console_socket.as_deref(), terminal, lifecycle)?;
@@ -170,7 +172,7 @@ fn launch(
 
     let (dir, file) = store.create(&request.id)?;
     let mut record = record(&spec, &plan, request, bundle);
-    let made = carry_out(&dir, &file, &mut record, &plan, &config)
+    let made = carry_out(&dir, &file, &mut record, &plan, &config, network)
         .and_then(|running| finish(&file, running, request, [console, pidfd_socket]));
     match made {
         Ok(running) => {
@@ -205,6 +207,7 @@ fn carry_out(
     record: &mut Record,
     plan: &Plan,
     config: &[u8],
+    network: Option<Network>,
 ) -> Result<Running> {
     let mut text = record.to_line();
     if plan.makes_cgroup_first() {
@@ -232,6 +235,7 @@ fn carry_out(
         state: Some(&render),
         recorder: Some(&mut recorder),
         is_cancelled: Some(&is_cancelled),
+        network,
         ..Caller::default()
     };
     let launched = launch::launch(plan, caller);

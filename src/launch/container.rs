@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{FileStat, Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
@@ -121,6 +122,14 @@ impl<'a> Container<'a> {
         }
     }
 
+    fn join_network(&self) -> Result<()> {
+        match sys::message::receive(self.ready.network.ok_or(Errno::EBADF)?)? {
+            Some((_, Some(network))) => setns(network, CloneFlags::CLONE_NEWNET),
+            // There is none, and the runtime knows why.
+            _ => sys::process::exit(FAILED),
+        }
+    }
+
     fn record(&mut self, index: usize, step: &'a Step) -> Result<()> {
         self.journal.begin(index);
         if matches!(&step.op, Op::Seccomp { filter, .. } if !filter.permits_clock) {
@@ -155,8 +164,9 @@ impl<'a> Container<'a> {
                 }
             }
             Op::JoinNamespace { namespace } => intermediate::join_namespace(self.ready, *namespace),
+            Op::JoinNetwork => self.join_network(),
             Op::JoinProcess { namespaces } => intermediate::join_process(self.ready, *namespaces),
-            Op::Unshare { namespaces } => nix::sched::unshare(*namespaces),
+            Op::Unshare { namespaces } => unshare(*namespaces),
             Op::LoopbackUp => sys::network::loopback_up(),
             Op::PropagateMounts { propagation } | Op::PropagateRoot { propagation } => {
                 root::propagate(*propagation)

@@ -117,14 +117,14 @@ fn hint(op: &Op, errno: Errno) -> Option<String> {
         {
             return Some(restricted_user_namespace());
         }
-        (Op::Clone { .. }, Errno::ENOSPC) => {
+        (Op::Clone { .. } | Op::MakeNetwork, Errno::ENOSPC) => {
             "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces"
         }
-        (Op::Clone { .. }, Errno::EAGAIN) => {
+        (Op::Clone { .. } | Op::MakeNetwork, Errno::EAGAIN) => {
             "a limit on processes is reached; see ulimit -u and pids.max of the cgroup"
         }
         (Op::LimitBounding { .. }, Errno::EPERM) => "minirun needs CAP_SETPCAP for this",
-        (Op::LoopbackUp, Errno::EPERM) if crate::host::is_real_root() => {
+        (Op::LoopbackUp | Op::MakeNetwork, Errno::EPERM) if crate::host::is_real_root() => {
             "minirun needs CAP_NET_ADMIN for this"
         }
         (

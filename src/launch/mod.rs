@@ -27,6 +27,7 @@ mod masks;
 mod mount_hint;
 mod mounts;
 mod net_devices;
+mod network;
 mod procfs;
 mod pty;
 mod root;
@@ -47,6 +48,7 @@ use crate::plan::op::Op;
 use crate::plan::{Plan, Side};
 use crate::sys;
 use crate::sys::process::{Cloned, PointerArray};
+pub(crate) use network::Network;
 use runtime::Runtime;
 
 /// The runtime is done with its steps, go on.
@@ -86,6 +88,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) state: Option<Renderer<'a>>,
     /// Carries out [`Op::Record`].
     pub(crate) recorder: Option<Recorder<'a>>,
+    /// The network namespace of [`Op::MakeNetwork`], for who has begun it before the plan.
+    pub(crate) network: Option<Network>,
     /// Whether somebody wants the container gone; asked while a hook runs.
     pub(crate) is_cancelled: Option<&'a dyn Fn() -> bool>,
 }
@@ -103,6 +107,8 @@ struct Ready<'a> {
     /// For the same reason, what steps that join a cgroup write to, by their number.
     tasks: &'a [(usize, OwnedFd)],
     listener: Option<BorrowedFd<'a>>,
+    /// Where the network namespace comes from that the runtime makes.
+    network: Option<BorrowedFd<'a>>,
     /// The state for createContainer and for startContainer hooks.
     states: Option<&'a [File; 2]>,
     /// Arguments and environment of the container's hooks, by the number of their step.
@@ -140,6 +146,7 @@ impl<'a> Ready<'a> {
             cgroup: lent.cgroup.map(AsFd::as_fd),
             tasks: lent.tasks,
             listener: lent.listener.map(AsFd::as_fd),
+            network: lent.network.map(Network::source),
             states: lent.states,
             trees: lent.trees,
             hooks: hooks.collect(),
@@ -157,6 +164,7 @@ struct Lent<'a> {
     cgroup: Option<&'a OwnedFd>,
     tasks: &'a [(usize, OwnedFd)],
     listener: Option<&'a OwnedFd>,
+    network: Option<&'a Network>,
     states: Option<&'a [File; 2]>,
     trees: &'a [OwnedFd],
 }

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
 use super::container::Container;
+use super::network::Network;
 use super::{
     CONSOLE, Caller, DONE, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running, cgroup,
     hand_over, hint, hook, id_maps, intermediate, listener, net_devices, procfs, trees, units,
@@ -131,6 +132,13 @@ impl<'a> Runtime<'a> {
             }
             Op::OpenNamespace { namespace, path } => self.open_namespace(step, *namespace, path),
             Op::Intermediate => self.fork_intermediate(step),
+            Op::MakeNetwork => {
+                // Most often it has begun before.
+                if self.caller.network.is_none() {
+                    self.caller.network = Some(Network::begin()?);
+                }
+                Ok(())
+            }
             Op::Clone { namespaces, cgroup } => self.clone(step, *namespaces, cgroup.as_deref()),
             Op::MapIds { map, ranges, by } => match &self.init {
                 Some(init) => id_maps::write(init.pid, *map, ranges, *by),
@@ -289,6 +297,7 @@ impl<'a> Runtime<'a> {
             cgroup,
             tasks: &self.tasks,
             listener: self.listener.as_ref(),
+            network: self.caller.network.as_ref(),
             states: self.states.as_ref(),
             trees: &self.trees,
         }
@@ -417,6 +426,12 @@ impl<'a> Runtime<'a> {
             && let Some(step) = self.plan.steps.get(index)
         {
             return hint::failed_step(self.plan, &self.journal, step, errno);
+        }
+        if let Some(Err(errno)) = self.caller.network.take().map(Network::finish) {
+            let is_made = |step: &&Step| matches!(step.op, Op::MakeNetwork);
+            if let Some(step) = self.plan.steps.iter().find(is_made) {
+                return hint::failed_step(self.plan, &self.journal, step, errno);
+            }
         }
         let current = self.journal.current().and_then(|index| self.plan.steps.get(index));
         let step = current.map_or_else(|| "start the container".to_owned(), |s| s.op.to_string());

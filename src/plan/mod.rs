@@ -33,6 +33,7 @@ mod unit;
 mod unsupported;
 mod words;
 
+use std::cell::Cell;
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -163,6 +164,10 @@ impl Plan {
         unsupported::refuse(&steps, spec)?;
         let layout = namespaces::Layout::new(spec, &steps)?;
         let cgroup = cgroup::Cgroup::new(spec, options, host, &layout, &steps)?;
+        let beside = layout.beside(spec, options);
+        if !beside.is_empty() {
+            steps.runtime(Op::MakeNetwork, "linux.namespaces");
+        }
 
         // The container's process is born into its limits, so they come first; v1's it joins.
         cgroup.create(&mut steps)?;
@@ -170,7 +175,7 @@ impl Plan {
         let entries = mounts::read(spec);
         let travel = root::Travel::new(spec, &entries, &steps)?;
         trees::open(&mut steps, &entries, host, &layout, travel.tree)?;
-        layout.clone(&mut steps, spec, host, &cgroup)?;
+        layout.clone(&mut steps, spec, options, host, &cgroup)?;
         if !cgroup.has_rest() {
             process::record(&mut steps, options);
         }
@@ -189,13 +194,15 @@ impl Plan {
         if !cgroup.has_rest() {
             layout.enter_cgroup(&mut steps, &cgroup);
         }
-        layout.enter(&mut steps);
+        layout.enter(&mut steps, spec, options);
 
         root::open(&mut steps, spec, options, &layout, &travel)?;
-        let in_cgroup = std::cell::Cell::new(!cgroup.has_rest());
+        let [in_network, in_cgroup] = [Cell::new(beside.is_empty()), Cell::new(!cgroup.has_rest())];
         let (layout, cgroup, entries) = (&layout, &cgroup, entries.as_slice());
-        let given = mounts::Given { spec, entries, options, host, layout, cgroup, in_cgroup };
+        let given =
+            mounts::Given { spec, entries, options, host, layout, cgroup, in_network, in_cgroup };
         mounts::tree(&mut steps, &given)?;
+        given.enter_network(&mut steps);
         given.enter_cgroup(&mut steps)?;
         hooks::create(&mut steps, spec)?;
         // Hooks may mount what is to be hidden, and write to what is to be sealed.
@@ -214,6 +221,14 @@ impl Plan {
         process::start(&mut steps, spec, options)?;
         let later_cgroup = cgroup.later();
         Ok(Plan { steps: steps.list, warnings: steps.warnings, later_cgroup })
+    }
+
+    /// Whether the plan of an OCI container has [`Op::MakeNetwork`], for who wants to begin it
+    /// before the plan is made.
+    pub(crate) fn makes_network(spec: &Spec) -> bool {
+        let options = Options { oci: true, ..Options::default() };
+        let layout = namespaces::Layout::new(spec, &Steps::new(&[]));
+        layout.is_ok_and(|layout| !layout.beside(spec, &options).is_empty())
     }
 
     /// Whether the runtime's steps from this one on, up to the container's next, can be carried

@@ -84,13 +84,22 @@ pub(super) struct Given<'a> {
     pub(super) host: &'a Host,
     pub(super) layout: &'a Layout,
     pub(super) cgroup: &'a Cgroup,
+    /// Whether the network namespace has been entered.
+    pub(super) in_network: Cell<bool>,
     /// Whether the cgroup is complete and entered.
     pub(super) in_cgroup: Cell<bool>,
 }
 
 impl Given<'_> {
-    /// The container's process enters the cgroup, which the runtime has made while that one
-    /// was at work.
+    /// The container's process enters the network namespace, which has been made while that
+    /// one was at work.
+    pub(super) fn enter_network(&self, steps: &mut Steps) {
+        if !self.in_network.replace(true) {
+            steps.container(Op::JoinNetwork, "linux.namespaces");
+        }
+    }
+
+    /// The same for the cgroup, which the runtime has made.
     pub(super) fn enter_cgroup(&self, steps: &mut Steps) -> Result<()> {
         if self.in_cgroup.replace(true) {
             return Ok(());
@@ -235,6 +244,9 @@ fn one_mount(steps: &mut Steps, entry: &Entry, given: &Given) -> Result<()> {
         settings: beyond_flags(options),
         takes_over: takes_over(fstype, options),
     };
+    if fstype == "sysfs" {
+        given.enter_network(steps);
+    }
     if fstype == "cgroup" {
         given.enter_cgroup(steps)?;
         return cgroup_mounts::mount(steps, place, new, given);

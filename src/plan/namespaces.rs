@@ -99,15 +99,28 @@ impl Layout {
         if cgroup.exists() { CloneFlags::CLONE_NEWCGROUP } else { CloneFlags::empty() }
     }
 
+    /// The namespaces that the runtime makes beside, for the container to join: that of the
+    /// network takes longer than all others together. But a user namespace would have to own
+    /// it, and devices can be moved only into one that is there.
+    pub(super) fn beside(&self, spec: &Spec, options: &Options) -> CloneFlags {
+        let devices = spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+        let has_devices = devices.is_some_and(|devices| !devices.is_empty());
+        match options.oci && !self.has_user() && !self.joins() && !has_devices {
+            true => self.new & CloneFlags::CLONE_NEWNET,
+            false => CloneFlags::empty(),
+        }
+    }
+
     /// One clone3 by the runtime, or by a process that has joined namespaces before.
     pub(super) fn clone(
         &self,
         steps: &mut Steps,
         spec: &Spec,
+        options: &Options,
         host: &Host,
         cgroup: &Cgroup,
     ) -> Result<()> {
-        let mut namespaces = self.new - self.late(cgroup);
+        let mut namespaces = self.new - self.late(cgroup) - self.beside(spec, options);
         if !clocks::offsets(steps, spec)?.is_empty() {
             namespaces = namespaces.difference(NEWTIME);
         }
@@ -207,8 +220,8 @@ impl Layout {
         }
     }
 
-    pub(super) fn enter(&self, steps: &mut Steps) {
-        if self.new.contains(CloneFlags::CLONE_NEWNET) {
+    pub(super) fn enter(&self, steps: &mut Steps, spec: &Spec, options: &Options) {
+        if (self.new - self.beside(spec, options)).contains(CloneFlags::CLONE_NEWNET) {
             steps.container(Op::LoopbackUp, "linux.namespaces");
         }
     }

@@ -56,6 +56,8 @@ pub enum Op {
     JoinNamespace { namespace: CloneFlags },
     /// setns(2) into namespaces of a running container's first process, all at once.
     JoinProcess { namespaces: CloneFlags },
+    /// Begin to make a network namespace with `lo` up, in a thread that ends with that.
+    MakeNetwork,
     /// clone3(2): the container's first process starts here.
     Clone { namespaces: CloneFlags, cgroup: Option<CString> },
     /// Write down which process is the container's.
@@ -99,6 +101,8 @@ pub enum Op {
     JoinCgroup { tasks: CString },
     /// unshare(2), for what clone3 would have done too early.
     Unshare { namespaces: CloneFlags },
+    /// Wait until the runtime's network namespace is made, and join it.
+    JoinNetwork,
     /// Bring up `lo` in the new network namespace.
     LoopbackUp,
     /// Say how mounts travel between the host and this mount namespace.

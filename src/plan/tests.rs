@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
+use serde_json::{Value, json};
 
 use super::op::{IdMap, IdRange, Mapper, Op};
-use super::{Plan, Side};
+use super::{Options, Plan, Side};
 use crate::command::{Command, Container, Network, UserNamespace};
 use crate::error::Error;
 use crate::host::{CgroupLayout, Hierarchy, Host, Subordinate};
@@ -126,7 +127,6 @@ fn the_order_that_the_kernel_demands_holds_for_every_kind() {
             ("join_cgroup", "pivot_root"),
             ("clone3", "uid_map"),
             ("gid_map", "undumpable"),
-            ("join_cgroup", "unshare"),
             ("propagate_mounts", "rootfs"),
             ("propagate_mounts", "overlay"),
             ("rootfs", "mount"),
@@ -169,6 +169,44 @@ fn v1_cgroups_are_made_while_the_container_mounts() {
     assert_before(&plan, "join_cgroup", "unshare");
     let cgroup = plan.steps.iter().position(|step| step.op.to_string().contains("mount cgroup"));
     assert!(position(&plan, "unshare") < cgroup, "{plan}");
+}
+
+#[test]
+fn a_bundles_network_namespace_is_begun_first_and_joined_before_sysfs() {
+    let plan = |linux: Value| {
+        let spec = json!({
+            "ociVersion": "1.3.0",
+            "root": { "path": "/r" },
+            "mounts": [{ "destination": "/sys", "type": "sysfs", "source": "sysfs" }],
+            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"] },
+            "linux": linux,
+        });
+        let options = Options { name: "box".into(), oci: true, ..Options::default() };
+        Plan::new(&serde_json::from_value(spec).unwrap(), &options, &root()).unwrap()
+    };
+    let kinds = |kinds: &[&str]| {
+        let kinds = kinds.iter().map(|kind| json!({ "type": kind }));
+        json!({ "namespaces": kinds.collect::<Vec<_>>() })
+    };
+    let own = plan(kinds(&["mount", "network"]));
+    assert_eq!(position(&own, "make_network"), Some(0), "{own}");
+    let sysfs = own.steps.iter().position(|step| step.op.to_string().contains("mount sysfs"));
+    assert!(position(&own, "join_network") < sysfs, "{own}");
+    assert_eq!(position(&own, "loopback"), None);
+    let bare = plan(kinds(&["network"]));
+    assert!(position(&bare, "clone3") < position(&bare, "join_network"), "{bare}");
+
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+    let mut in_user = kinds(&["mount", "network", "user"]);
+    (in_user["uidMappings"], in_user["gidMappings"]) = (map.clone(), map);
+    let mut with_device = kinds(&["mount", "network"]);
+    with_device["netDevices"] = json!({ "eth0": {} });
+    for linux in [in_user, with_device] {
+        let plan = plan(linux);
+        assert_eq!(position(&plan, "make_network"), None, "{plan}");
+        assert!(plan.to_string().contains(" net "), "{plan}");
+        assert!(position(&plan, "loopback").is_some());
+    }
 }
 
 #[test]

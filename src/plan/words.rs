@@ -67,6 +67,7 @@ impl fmt::Display for Op {
                 write!(f, "have systemd change unit {name}: ")?;
                 properties(f, changes)
             }
+            Op::MakeNetwork => f.write_str("begin to make a network namespace with lo up"),
             Op::Clone { namespaces, cgroup } => {
                 match namespaces.is_empty() {
                     true => f.write_str("clone3 the process")?,
@@ -130,6 +131,7 @@ impl fmt::Display for Op {
             Op::Unshare { namespaces } => {
                 write!(f, "unshare namespaces: {}", namespace_words(*namespaces))
             }
+            Op::JoinNetwork => f.write_str("join the network namespace"),
             Op::LoopbackUp => f.write_str("bring up lo"),
             Op::PropagateMounts { propagation } => {
                 let how = Propagation { recursive: false, ..*propagation };
@@ -258,6 +260,9 @@ impl Op {
             }
             Op::JoinUnit { .. } => "an ordinary user can't move it there from outside the session",
             Op::SetUnit { .. } => "systemd sets its own limits again when it is loaded anew",
+            Op::MakeNetwork => {
+                "it takes longer than all others together, so it is made beside all that follows"
+            }
             Op::Clone { .. } => {
                 "a new process that sees its own pids, network, IPC, mounts and host name"
             }
@@ -287,7 +292,7 @@ impl Op {
             }
             Op::JoinCgroup { .. } => "the limits hold before anything of the container runs",
             Op::Unshare { .. } => "the container's own cgroup looks like the root of all",
-            Op::LoopbackUp => "127.0.0.1 works inside, and leads nowhere else",
+            Op::LoopbackUp | Op::JoinNetwork => "127.0.0.1 works inside, and leads nowhere else",
             Op::PropagateMounts { propagation } => match propagation.kind {
                 MsFlags::MS_PRIVATE => {
                     "no mount made here shows up on the host, nor the other way round"
@@ -371,6 +376,7 @@ impl Op {
             Op::StartUnit(_) => "start_unit",
             Op::JoinUnit { .. } => "join_unit",
             Op::SetUnit { .. } => "set_unit",
+            Op::MakeNetwork => "make_network",
             Op::Clone { .. } => "clone3",
             Op::MapIds { map: IdMap::Uid, .. } | Op::MapOwnId { map: IdMap::Uid, .. } => "uid_map",
             Op::MapIds { map: IdMap::Gid, .. } | Op::MapOwnId { map: IdMap::Gid, .. } => "gid_map",
@@ -394,6 +400,7 @@ impl Op {
             Op::Undumpable => "undumpable",
             Op::JoinCgroup { .. } => "join_cgroup",
             Op::Unshare { .. } => "unshare",
+            Op::JoinNetwork => "join_network",
             Op::LoopbackUp => "loopback",
             Op::PropagateMounts { .. } => "propagate_mounts",
             Op::PrivateParent { .. } => "private_parent",

@@ -1,0 +1,65 @@
+//! A network namespace that is made while the runtime and the container are at work.
+//!
+//! The runtime itself never changes its namespaces; a thread that ends with it does.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::{Builder, JoinHandle};
+
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
+
+use super::{DONE, FAILED, hint};
+use crate::error::{Error, Result};
+use crate::plan::op::Op;
+use crate::sys::{self, Errno};
+
+/// What the thread needs at most, in bytes.
+const STACK: usize = 32 * 1024;
+
+/// A thread that makes one, and a socket from which the container's process gets it.
+pub(crate) struct Network {
+    thread: JoinHandle<sys::Result<()>>,
+    source: OwnedFd,
+}
+
+impl Network {
+    /// [`Op::MakeNetwork`]. It may well come before the other steps, and before there is a plan.
+    ///
+    /// # Errors
+    /// Those of socketpair(2) and of pthread_create(3).
+    pub(crate) fn begin() -> Result<Self> {
+        let failed = |error| {
+            let op = Op::MakeNetwork;
+            hint::explain(Error::io(op.to_string(), &error), &op).at("linux.namespaces")
+        };
+        let (source, sink) = sys::message::pair().map_err(|errno| failed(errno.into()))?;
+        let make_and_send = move || {
+            let made = make();
+            // A container that is gone needs none; one that gets none ends.
+            let word = if made.is_ok() { DONE } else { FAILED as u8 };
+            let _ = sys::message::send(sink.as_fd(), word, made.as_ref().ok().map(AsFd::as_fd));
+            made.map(drop)
+        };
+        let thread = Builder::new().stack_size(STACK).spawn(make_and_send);
+        Ok(Network { thread: thread.map_err(failed)?, source })
+    }
+
+    /// Sends one message: with the namespace, or with nothing.
+    pub(super) fn source(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+
+    /// Waits for the thread's end.
+    ///
+    /// # Errors
+    /// What stood in the way: those of unshare(2), of bringing up `lo`, and of opening it.
+    pub(super) fn finish(self) -> sys::Result<()> {
+        self.thread.join().unwrap_or(Err(Errno::EAGAIN))
+    }
+}
+
+fn make() -> sys::Result<OwnedFd> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    sys::network::loopback_up()?;
+    sys::file::open(c"/proc/thread-self/ns/net", OFlag::O_RDONLY)
+}
