@@ -1,6 +1,6 @@
 //! The runtime's side of the cgroup steps.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -23,13 +23,33 @@ use crate::sys;
 /// # Errors
 /// The first step that failed; those before it stay.
 pub(crate) fn update(steps: &[Step]) -> Result<()> {
-    steps.iter().try_for_each(|step| set(step).map_err(|error| error.at(step.place.as_str())))
+    let mut files = Files::default();
+    steps
+        .iter()
+        .try_for_each(|step| set(step, &mut files).map_err(|error| error.at(step.place.as_str())))
+}
+
+/// The file that was written last: a list of devices is written to one, rule by rule.
+#[derive(Default)]
+pub(super) struct Files(Option<(CString, fs::File)>);
+
+impl Files {
+    fn write(&mut self, file: &CStr, value: &str) -> io::Result<()> {
+        let (_, open) = match self.0.take() {
+            Some(last) if last.0.as_c_str() == file => self.0.insert(last),
+            _ => self.0.insert((file.to_owned(), open(file)?)),
+        };
+        open.write_all(value.as_bytes())
+    }
 }
 
 /// Starts the process that will remove all that the plan makes, unless it is written down
-/// for others to remove. What stands in the way must be found before: that process would
-/// wait for somebody else's container to end.
+/// for others to remove. What stands in its way must be found before: that process would
+/// wait for somebody else's container to end, and a unit of systemd would be left.
 pub(super) fn start_sweeper(plan: &Plan, is_recorded: bool) -> Result<Option<Sweeper>> {
+    if is_recorded && plan.unit().is_none() {
+        return Ok(None);
+    }
     let mut dirs = Vec::new();
     for step in &plan.steps {
         let (dir, controllers, adopt) = match &step.op {
@@ -71,8 +91,25 @@ fn check_vacant(step: &Step, dir: &Path, controllers: &str, adopt: bool) -> Resu
     Ok(())
 }
 
+/// Carries out one step for a new container: a cgroup that is there already must be vacant.
+pub(super) fn set_up(step: &Step, files: &mut Files) -> Result<()> {
+    let Op::CreateCgroup { dir, controllers, adopt } = &step.op else {
+        return set(step, files);
+    };
+    match create(path(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            check_vacant(step, path(dir), controllers, *adopt)
+        }
+        made => made.map_err(|error| explained(step, &error)),
+    }
+}
+
+fn explained(step: &Step, error: &io::Error) -> Error {
+    hint::explain(Error::io(step.op.to_string(), error), &step.op)
+}
+
 /// Carries out one step.
-pub(super) fn set(step: &Step) -> Result<()> {
+fn set(step: &Step, files: &mut Files) -> Result<()> {
     match &step.op {
         Op::SetUnit { .. } => return units::set(&step.op, None),
         Op::MoveProcesses { from, to } => {
@@ -82,24 +119,27 @@ pub(super) fn set(step: &Step) -> Result<()> {
         }
         _ => {}
     }
-    match attempt(&step.op) {
+    match attempt(&step.op, files) {
         Err(error) => {
             let errno = error.raw_os_error().map(Errno::from_raw);
             if errno.is_some_and(|errno| step.tolerates.contains(&errno)) {
                 return Ok(());
             }
-            Err(hint::explain(Error::io(step.op.to_string(), &error), &step.op))
+            Err(explained(step, &error))
         }
         Ok(()) => Ok(()),
     }
 }
 
-fn attempt(op: &Op) -> io::Result<()> {
+fn attempt(op: &Op, files: &mut Files) -> io::Result<()> {
     match op {
         Op::EnableControllers { dir, controllers } => enable(path(dir), controllers),
-        Op::CreateCgroup { dir, adopt, .. } => create(path(dir), *adopt),
+        Op::CreateCgroup { dir, .. } => match create(path(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        },
         Op::InheritCpuset { root, dir } => inherit_cpuset(path(root), path(dir)),
-        Op::WriteCgroup { file, value } => write(path(file), value),
+        Op::WriteCgroup { file, value } => files.write(file, value),
         Op::WriteFirst { choices } => write_first(choices),
         Op::CheckUsage { file, limit } => {
             let text = fs::read_to_string(path(file))?;
@@ -129,7 +169,7 @@ fn builder() -> DirBuilder {
     builder
 }
 
-fn create(dir: &Path, adopt: bool) -> io::Result<()> {
+fn create(dir: &Path) -> io::Result<()> {
     let mut made = builder().create(dir);
     if let (Err(error), Some(parent)) = (&made, dir.parent())
         && error.kind() == io::ErrorKind::NotFound
@@ -137,10 +177,7 @@ fn create(dir: &Path, adopt: bool) -> io::Result<()> {
         builder().recursive(true).create(parent)?;
         made = builder().create(dir);
     }
-    match made {
-        Err(error) if adopt && error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
+    made
 }
 
 /// Controllers one by one, since one that can't be had refuses them all. Which one is
@@ -186,7 +223,7 @@ fn inherit_cpuset(root: &Path, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn write_first(choices: &[(std::ffi::CString, String)]) -> io::Result<()> {
+fn write_first(choices: &[(CString, String)]) -> io::Result<()> {
     let mut outcome = Err(Errno::ENOENT.into());
     for (file, value) in choices {
         outcome = write(path(file), value);
@@ -209,12 +246,15 @@ fn read(file: &Path) -> io::Result<String> {
 }
 
 fn write(file: &Path, value: &str) -> io::Result<()> {
-    fs::File::from(sys::file::open(file, OFlag::O_WRONLY)?).write_all(value.as_bytes())
+    open(file)?.write_all(value.as_bytes())
+}
+
+fn open<P: ?Sized + nix::NixPath>(file: &P) -> io::Result<fs::File> {
+    Ok(sys::file::open(file, OFlag::O_WRONLY)?.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::CString;
     use std::path::PathBuf;
     use std::process::Command;
 
@@ -295,12 +335,13 @@ mod tests {
             (file("cgroup.max.depth"), "7".to_owned()),
             (file("cgroup.max.descendants"), "8".to_owned()),
         ];
-        attempt(&Op::WriteFirst { choices }).unwrap();
+        attempt(&Op::WriteFirst { choices }, &mut Files::default()).unwrap();
         let read = |name: &str| fs::read_to_string(made.0.join(name)).unwrap();
         assert_eq!(read("cgroup.max.depth").trim(), "7");
         assert_eq!(read("cgroup.max.descendants").trim(), "max");
         let missing = vec![(file("no.such"), "1".to_owned())];
-        let error = attempt(&Op::WriteFirst { choices: missing }).unwrap_err();
+        let error =
+            attempt(&Op::WriteFirst { choices: missing }, &mut Files::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

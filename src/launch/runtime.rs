@@ -43,6 +43,7 @@ pub(super) struct Runtime<'a> {
     init: Option<Cloned>,
     console: Option<OwnedFd>,
     is_cgroup_checked: bool,
+    cgroup_files: cgroup::Files,
     sweeper: Option<Sweeper>,
 }
 
@@ -66,6 +67,7 @@ impl<'a> Runtime<'a> {
             init: None,
             console: None,
             is_cgroup_checked: false,
+            cgroup_files: cgroup::Files::default(),
             sweeper: None,
         })
     }
@@ -180,7 +182,7 @@ impl<'a> Runtime<'a> {
 
     fn set_up_cgroup(&mut self, step: &Step) -> Result<()> {
         self.check_cgroup()?;
-        let outcome = cgroup::set(step);
+        let outcome = cgroup::set_up(step, &mut self.cgroup_files);
         if outcome.is_err()
             && let Op::CreateCgroup { dir, .. } = &step.op
             && let Some(sweeper) = self.sweeper.take()
