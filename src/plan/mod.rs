@@ -23,6 +23,7 @@ mod namespaces;
 mod net_devices;
 pub mod op;
 mod process;
+mod purpose;
 mod resources;
 mod root;
 mod schedule;

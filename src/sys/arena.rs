@@ -74,9 +74,11 @@ unsafe impl GlobalAlloc for Arena {
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         match offset(memory) {
-            Some(start) => {
+            // Looking is cheaper than a compare-and-exchange that fails.
+            Some(start) if NEXT.load(Ordering::Relaxed) == start + layout.size() => {
                 moved(start + layout.size(), start);
             }
+            Some(_) => {}
             // SAFETY: it isn't the arena's, so it came from the system allocator.
             None => unsafe { System.dealloc(memory, layout) },
         }

@@ -244,12 +244,23 @@ pub fn execve(
 /// Replaces the program of this process by the file behind `fd` (execveat(2)); returns
 /// only when that failed.
 pub fn execve_fd(fd: BorrowedFd<'_>, argv: &PointerArray<'_>, envp: &PointerArray<'_>) -> Errno {
-    let (argv, envp) = (argv.as_ptr() as u64, envp.as_ptr() as u64);
+    // SAFETY: both arrays end in null, and their strings live as long as the borrow.
+    unsafe { execve_fd_with(fd, argv.as_ptr(), envp.as_ptr()) }
+}
+
+/// The same for vectors that aren't Rust's.
+///
+/// # Safety
+/// Both are vectors of C strings that end in null.
+pub(super) unsafe fn execve_fd_with(
+    fd: BorrowedFd<'_>,
+    argv: *const *const libc::c_char,
+    envp: *const *const libc::c_char,
+) -> Errno {
     let (fd, flags) = (fd.as_raw_fd() as u64, libc::AT_EMPTY_PATH as u64);
-    // SAFETY: the path is the empty C string, both arrays end in null, and their strings
-    // live as long as the borrow.
-    let answer =
-        unsafe { syscall(libc::SYS_execveat, [fd, c"".as_ptr() as u64, argv, envp, flags, 0]) };
+    let (path, argv, envp) = (c"".as_ptr() as u64, argv as u64, envp as u64);
+    // SAFETY: the path is the empty C string, and the caller vouches for the vectors.
+    let answer = unsafe { syscall(libc::SYS_execveat, [fd, path, argv, envp, flags, 0]) };
     answer.err().unwrap_or(Errno::EIO)
 }
 

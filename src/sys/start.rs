@@ -4,10 +4,10 @@
 
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{Errno, syscall};
+use super::Errno;
 
 unsafe extern "C" {
     /// environ(7).
@@ -62,14 +62,9 @@ impl Arguments {
     /// Executes the program that a descriptor stands for with these arguments and this
     /// process's environment; returns only when that failed. See execveat(2).
     pub fn execute(self, program: BorrowedFd<'_>) -> Errno {
-        let (fd, flags) = (program.as_raw_fd() as u64, libc::AT_EMPTY_PATH as u64);
-        // SAFETY: the path is the empty C string, both vectors end in null; nobody changes the
-        // environment of a program that has one thread and stands at its beginning.
-        let answer = unsafe {
-            let (argv, envp) = (self.0 as u64, environ as u64);
-            syscall(libc::SYS_execveat, [fd, c"".as_ptr() as u64, argv, envp, flags, 0])
-        };
-        answer.err().unwrap_or(Errno::EIO)
+        // SAFETY: both vectors end in null; nobody changes the environment of a program that has
+        // one thread and stands at its beginning.
+        unsafe { super::process::execve_fd_with(program, self.0, environ) }
     }
 }
 
