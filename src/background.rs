@@ -70,7 +70,7 @@ pub fn release_stdio(numbers: &[i32]) -> Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = null.map_err(|error| Error::io(step, &error))?;
     for number in numbers.iter().filter(|number| (0..=2).contains(*number)) {
-        sys::process::dup_onto(null.as_fd(), *number)
+        sys::descriptors::dup_onto(null.as_fd(), *number)
             .map_err(|errno| Error::system(step, errno))?;
     }
     Ok(())

@@ -78,7 +78,7 @@ fn shield(
     let failed = |errno| Error::system("shield minirun's own binary", errno);
     if statvfs(OWN_BINARY).map_err(failed)?.flags().contains(FsFlags::ST_RDONLY) {
         name_process(&program());
-        MOUNT.store(sys::process::executed_descriptor().unwrap_or(CLOSED), Relaxed);
+        MOUNT.store(sys::descriptors::executed_descriptor().unwrap_or(CLOSED), Relaxed);
         return Ok(());
     }
     let tree = if geteuid().is_root() {
@@ -113,7 +113,7 @@ fn shield(
 pub(crate) fn close_mount() {
     match MOUNT.swap(CLOSED, Relaxed) {
         CLOSED => {}
-        number => sys::process::close_inherited(number),
+        number => sys::descriptors::close_inherited(number),
     }
 }
 

@@ -48,7 +48,7 @@ impl Sweeper {
         let mask = sys::signal::block_all();
         let forked = sys::process::fork(None);
         if let Ok(None) = forked {
-            sys::process::keep_only(far_end.as_fd(), |line| sweep(line, &dirs));
+            sys::descriptors::keep_only(far_end.as_fd(), |line| sweep(line, &dirs));
         }
         sys::signal::restore(&mask);
         match forked {

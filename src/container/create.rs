@@ -328,7 +328,7 @@ pub(super) fn connect_console(
 
 /// What isn't open could come to be a descriptor of minirun's own, which must not be kept.
 pub(super) fn check_preserved(count: u32) -> Result<()> {
-    let missing = (3..).take(count as usize).find(|fd| !sys::process::is_inheritable(*fd));
+    let missing = (3..).take(count as usize).find(|fd| !sys::descriptors::is_inheritable(*fd));
     match missing {
         None => Ok(()),
         Some(fd) => {

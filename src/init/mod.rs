@@ -28,7 +28,7 @@ pub(crate) fn take_name() {
 pub(crate) fn run(target: Pid, journal: &Journal) -> ! {
     // Pipes and terminals belong to the target alone: a reader must see end-of-file
     // when the target closes its end, and the runtime must see that execve succeeded.
-    sys::process::exit_without_descriptors(|| {
+    sys::descriptors::exit_without_descriptors(|| {
         loop {
             // SIGCHLD tells of the end of children; for the rest init is a relay.
             match sys::signal::wait_for_any() {

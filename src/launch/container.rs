@@ -299,7 +299,7 @@ impl<'a> Container<'a> {
     fn connect_stdio(&self) -> Result<()> {
         for (number, fd) in self.ready.stdio.iter().enumerate() {
             if let Some(fd) = fd {
-                sys::process::dup_onto(fd.as_fd(), number as i32)?;
+                sys::descriptors::dup_onto(fd.as_fd(), number as i32)?;
             }
         }
         Ok(())
@@ -362,7 +362,7 @@ impl<'a> Container<'a> {
     fn hand_over(&mut self) -> Result<()> {
         let listener = self.ready.listener.ok_or(Errno::EBADF)?;
         sys::message::send(self.sync, HANDED_OVER, None)?;
-        sys::process::close_inherited(self.sync.as_raw_fd());
+        sys::descriptors::close_inherited(self.sync.as_raw_fd());
         self.start = Some(hand_over::await_start(listener)?);
         Ok(())
     }
@@ -384,7 +384,7 @@ impl<'a> Container<'a> {
             number(states.map(|states| states[0].as_fd())),
             number(states.map(|states| states[1].as_fd())),
         ];
-        sys::process::close_all_but(first as i32, &mut keep)
+        sys::descriptors::close_all_but(first as i32, &mut keep)
     }
 
     fn tell_start(&self, index: usize, op: &Op, errno: Errno) {
@@ -445,7 +445,7 @@ impl<'a> Container<'a> {
 
 /// Makes a terminal the standard input, output and error.
 fn connect_to(slave: BorrowedFd<'_>) -> Result<()> {
-    (0..3).try_for_each(|number| sys::process::dup_onto(slave, number))
+    (0..3).try_for_each(|number| sys::descriptors::dup_onto(slave, number))
 }
 
 fn map_own_id(map: IdMap, line: &str) -> Result<()> {
@@ -470,8 +470,8 @@ fn own_pipes(uid: u32) -> Result<()> {
     for number in 0..3 {
         // One that isn't open is no pipe either.
         let is_pipe = |found: &FileStat| inside::file_type(found.st_mode) == SFlag::S_IFIFO;
-        if sys::process::fstat_number(number).is_ok_and(|found| is_pipe(&found)) {
-            sys::process::fchown_number(number, uid)?;
+        if sys::descriptors::fstat_number(number).is_ok_and(|found| is_pipe(&found)) {
+            sys::descriptors::fchown_number(number, uid)?;
         }
     }
     Ok(())

@@ -161,8 +161,8 @@ pub(super) fn run_inside(
     // The hook before has read it to its end.
     lseek(state, 0, Whence::SeekSet)?;
     let Some(pid) = sys::process::fork(Some(Signal::SIGCHLD))? else {
-        let _ = sys::process::dup_onto(state, 0);
-        let _ = sys::process::close_on_exec_from(3);
+        let _ = sys::descriptors::dup_onto(state, 0);
+        let _ = sys::descriptors::close_on_exec_from(3);
         sys::signal::reset(u64::MAX);
         sys::process::execve(&hook.path, argv, envp, None);
         sys::process::exit(127);

@@ -75,7 +75,7 @@ fn send(parent: u32, journal: &Journal, sync: BorrowedFd<'_>) -> i32 {
         }
     };
     // Closed for both when it has been sent: nobody in the container keeps it.
-    let listener = sys::process::adopt(number);
+    let listener = sys::descriptors::adopt(number);
     let sent = sys::message::send(sync, LISTENER, Some(listener.as_fd()));
     drop(listener);
     match sent.and_then(|()| sys::message::receive(sync)) {

@@ -66,14 +66,14 @@ pub(super) fn reopen_null(root: Option<BorrowedFd<'_>>) -> Result<()> {
     let mut own = None;
     for number in 0..3 {
         // One that isn't open is no null device either.
-        if !sys::process::fstat_number(number).is_ok_and(|found| is_null(&found)) {
+        if !sys::descriptors::fstat_number(number).is_ok_and(|found| is_null(&found)) {
             continue;
         }
         let own = match &own {
             Some(own) => own,
             None => own.insert(open_own_null(root)?),
         };
-        sys::process::dup_onto(own.as_fd(), number)?;
+        sys::descriptors::dup_onto(own.as_fd(), number)?;
     }
     Ok(())
 }

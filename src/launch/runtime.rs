@@ -227,7 +227,7 @@ impl<'a> Runtime<'a> {
             sys::process::clone3(namespaces, cgroup.as_ref().map(AsFd::as_fd), &mut || {
                 // Without this the child itself would keep the runtime's end open, and
                 // could never notice that the runtime is gone.
-                sys::process::close_inherited(runtime_end);
+                sys::descriptors::close_inherited(runtime_end);
                 Container::new(plan, &ready, journal, sync.as_fd()).walk()
             });
         sys::signal::restore(&mask);
@@ -252,7 +252,7 @@ impl<'a> Runtime<'a> {
         let runtime_end = self.sync.as_raw_fd();
         let mask = sys::signal::block_all();
         let mut walk = || {
-            sys::process::close_inherited(runtime_end);
+            sys::descriptors::close_inherited(runtime_end);
             intermediate::walk(plan, &ready, journal, sync.as_fd())
         };
         let joiner = match self.may_share_memory() {

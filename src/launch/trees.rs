@@ -39,7 +39,7 @@ fn user_namespace(ids: &MountIds) -> Result<OwnedFd> {
     let runtime_end = std::os::fd::AsRawFd::as_raw_fd(&ours);
     let mask = sys::signal::block_all();
     let cloned = sys::process::clone3(CloneFlags::CLONE_NEWUSER, None, &mut || {
-        sys::process::close_inherited(runtime_end);
+        sys::descriptors::close_inherited(runtime_end);
         // It stays until the runtime closes its end, and when that dies.
         let _ = sys::message::receive(its.as_fd());
         0

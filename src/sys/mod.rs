@@ -12,6 +12,7 @@ pub mod arena;
 pub mod bpf;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 pub mod copy;
+pub mod descriptors;
 pub mod file;
 pub mod identity;
 pub mod keyring;

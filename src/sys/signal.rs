@@ -29,7 +29,7 @@ pub fn reset_in_child(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let reset = || {
         reset(u64::MAX);
-        super::process::close_on_exec_from(3).map_err(std::io::Error::from)
+        super::descriptors::close_on_exec_from(3).map_err(std::io::Error::from)
     };
     // SAFETY: between fork and execve this makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(reset) };
