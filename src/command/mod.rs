@@ -186,7 +186,8 @@ impl Command {
         let narrator: Option<launch::Narrator<'_>> =
             if self.explain { Some(&mut narrate) } else { None };
         let stdio = [stdin, stdout, stderr];
-        let caller = launch::Caller { stdio, narrator, ..launch::Caller::default() };
+        let caller =
+            launch::Caller { stdio, narrator, is_timed: true, ..launch::Caller::default() };
         let running = launch::launch(&plan, caller)?;
         Ok(Child::new(self, name, plan, running, [in_end, out_end, err_end]))
     }

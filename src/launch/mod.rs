@@ -82,6 +82,8 @@ pub(crate) struct Caller<'a> {
     /// What to make of descriptors 0, 1 and 2; `None` leaves one as it is.
     pub(crate) stdio: [Option<OwnedFd>; 3],
     pub(crate) narrator: Option<Narrator<'a>>,
+    /// Whether the journal's times will be read.
+    pub(crate) is_timed: bool,
     /// The process whose namespaces [`Op::JoinProcess`] joins.
     pub(crate) process: Option<BorrowedFd<'a>>,
     /// The container's state as hooks get it, of this pid and in this status.

@@ -50,6 +50,7 @@ pub(super) struct Runtime<'a> {
 impl<'a> Runtime<'a> {
     pub(super) fn new(plan: &'a Plan, caller: Caller<'a>) -> Result<Self> {
         let journal = Journal::new(plan.steps.len())?;
+        let journal = if caller.is_timed { journal } else { journal.without_clock() };
         let (sync, container_sync) = sys::message::pair()
             .map_err(|errno| Error::system("open a socket to the container", errno))?;
         let container_sync = Some(container_sync);
