@@ -46,13 +46,16 @@ bench *PARTS:
 
 # make layout.ld anew, which orders the functions of the release (as root)
 layout: rootfs
-    mkdir -p target/layout/bundle
-    ln -sfn "$PWD/rootfs" target/layout/bundle/rootfs
-    cp benches/bundles/engine-default/config.json target/layout/bundle/
+    mkdir -p target/layout/plain target/layout/engine-default
+    ln -sfn "$PWD/rootfs" target/layout/plain/rootfs
+    ln -sfn "$PWD/rootfs" target/layout/engine-default/rootfs
+    cp benches/bundles/plain/config.json target/layout/plain/
+    cp benches/bundles/engine-default/config.json target/layout/engine-default/
     CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --target {{target}} \
         --target-dir target/layout --bin minirun
     cargo run --quiet --example layout -- target/layout/{{target}}/release/minirun \
-        --root target/layout/state run --bundle target/layout/bundle layout \
+        --root target/layout/state run --bundle target/layout/engine-default layout \
+        -- --root target/layout/state run --bundle target/layout/plain layout \
         -- run ./rootfs /bin/true >target/layout/layout.ld
     mv target/layout/layout.ld .
 

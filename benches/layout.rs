@@ -25,6 +25,7 @@ SECTIONS
 {
   .text.start :
   {
+    *crt1.o(.text)
 ";
 const TAIL: &str = "  }
 }
@@ -107,30 +108,36 @@ fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Erro
         }
         // Who was killed meanwhile is told of by the next wait.
         let Ok(registers) = ptrace::getregs(pid) else { continue };
-        if let Some((_, name)) = functions.range(..=registers.rip).next_back() {
+        if let Some((address, _)) = functions.range(..=registers.rip).next_back() {
             let next = found.len();
-            found.entry(name).or_insert(next);
+            found.entry(address).or_insert(next);
         }
         let passed = (!matches!(signal, Signal::SIGTRAP | Signal::SIGSTOP)).then_some(signal);
         let _ = ptrace::step(pid, passed);
     }
-    let mut names: Vec<(&String, usize)> = found.into_iter().collect();
-    names.sort_by_key(|(_, first_use)| *first_use);
-    Ok(names.into_iter().map(|(name, _)| name.clone()).collect())
+    let mut used: Vec<(&u64, usize)> = found.into_iter().collect();
+    used.sort_by_key(|(_, first_use)| *first_use);
+    Ok(used
+        .into_iter()
+        .filter_map(|(address, _)| functions.get(address))
+        .flatten()
+        .cloned()
+        .collect())
 }
 
-/// The symbols of functions by their addresses.
-fn functions(program: &str) -> Result<BTreeMap<u64, String>, Box<dyn Error>> {
+/// The symbols of functions by their addresses; some are the same function.
+fn functions(program: &str) -> Result<BTreeMap<u64, Vec<String>>, Box<dyn Error>> {
     let listed = Command::new("nm").args(["--defined-only", program]).output()?;
     let text = String::from_utf8(listed.stdout)?;
-    let functions: BTreeMap<u64, String> = text
-        .lines()
-        .filter_map(|line| {
-            let (address, rest) = line.split_once(' ')?;
-            let name = rest.strip_prefix("t ").or_else(|| rest.strip_prefix("T "))?;
-            Some((u64::from_str_radix(address, 16).ok()?, name.to_owned()))
-        })
-        .collect();
+    let mut functions: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let listed = text.lines().filter_map(|line| {
+        let (address, rest) = line.split_once(' ')?;
+        let name = rest.strip_prefix("t ").or_else(|| rest.strip_prefix("T "))?;
+        Some((u64::from_str_radix(address, 16).ok()?, name.to_owned()))
+    });
+    for (address, name) in listed {
+        functions.entry(address).or_default().push(name);
+    }
     if functions.is_empty() {
         return Err(format!("nm finds no functions in {program}").into());
     }
