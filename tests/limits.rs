@@ -636,7 +636,7 @@ fn cgroups_below_that_of_a_killed_run_are_removed_with_it() {
     let mut command = run_command(&["--name", name, "--pids", "20"], &["sleep", "1000"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let own = format!("minirun-{name}");
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(60);
     let dirs = loop {
         let dirs: Vec<String> = left_of(&own).into_iter().filter(|at| at.ends_with(&own)).collect();
         if !dirs.is_empty() {
