@@ -571,12 +571,12 @@ fn memory_that_runs_out_is_told() {
                 started = true;
                 container::start(&place.store, &request.id)?;
             }
-            // The shell's other processes may be killed as well before it is.
-            _ if told => {}
             _ => {
                 assert_eq!(event, &json!({ "type": "oom", "id": request.id }));
-                told = true;
-                container::kill(&place.store, &request.id, SIGKILL, false)?;
+                // The shell's other processes may be killed as well before it is.
+                if !std::mem::replace(&mut told, true) {
+                    container::kill(&place.store, &request.id, SIGKILL, false)?;
+                }
             }
         }
         Ok(())

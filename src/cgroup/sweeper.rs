@@ -61,10 +61,7 @@ impl Sweeper {
     /// Removes the cgroup now, with all that was made below it; the container must have
     /// ended.
     pub(crate) fn finish(self) {
-        let dir = |dir: &CString| Dir {
-            controllers: String::new(),
-            path: OsStr::from_bytes(dir.to_bytes()).into(),
-        };
+        let dir = |dir: &CString| Dir::new("", OsStr::from_bytes(dir.to_bytes()).as_ref());
         let dirs: Vec<Dir> = self.dirs.iter().map(dir).collect();
         if Tree::new(&dirs).remove().is_ok() {
             self.release();

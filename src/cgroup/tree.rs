@@ -94,18 +94,17 @@ impl<'a> Tree<'a> {
         Ok(pids.into_iter().filter(|pid| *pid > 0).collect())
     }
 
-    /// Moves every process in it into the only directory of `other` as well, which is of
-    /// another hierarchy.
+    /// Moves every process in it into `dir` as well, which is of another hierarchy.
     ///
     /// # Errors
     /// When the kernel refuses one, and after ten seconds when new ones keep coming.
-    pub(crate) fn enter(&self, other: &Tree) -> Result<()> {
+    pub(crate) fn enter(&self, dir: &Dir) -> Result<()> {
         let start = Instant::now();
-        let [dir] = other.dirs else { return Ok(()) };
+        let entered = Tree::new(std::slice::from_ref(dir));
         let step = || format!("move processes into cgroup {}", dir.path.display());
         loop {
             // Who forks before it has been moved leaves its child behind.
-            let moved = other.pids()?;
+            let moved = entered.pids()?;
             let mut rest = self.pids()?.into_iter().filter(|pid| !moved.contains(pid)).peekable();
             if rest.peek().is_none() {
                 return Ok(());

@@ -75,7 +75,7 @@ impl Record {
         self.init.as_ref().map_or(Ok(None), InitProcess::running)
     }
 
-    /// Looks which cgroups `update` has added. Nobody may be about to do so.
+    /// Looks which cgroups `update` has added; it holds the container's lock when it does.
     pub(crate) fn notice_later_cgroup(&mut self) {
         let is_new = |dir: &&Dir| !self.cgroup.contains(dir) && dir.path.exists();
         let new: Vec<Dir> = self.later_cgroup.iter().filter(is_new).cloned().collect();

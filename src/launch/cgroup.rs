@@ -113,9 +113,8 @@ fn set(step: &Step, files: &mut Files) -> Result<()> {
     match &step.op {
         Op::SetUnit { .. } => return units::set(&step.op, None),
         Op::MoveProcesses { from, to } => {
-            let dirs = [from, to].map(|dir| [Dir::new("", path(dir))]);
-            let [from, to] = dirs.each_ref().map(|dir| Tree::new(dir));
-            return from.enter(&to);
+            let [from, to] = [from, to].map(|dir| Dir::new("", path(dir)));
+            return Tree::new(&[from]).enter(&to);
         }
         _ => {}
     }

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 
-use super::{DONE, FAILED, hint};
+use super::{DONE, hint};
 use crate::error::{Error, Result};
 use crate::plan::op::Op;
 use crate::sys::{self, Errno};
@@ -36,8 +36,7 @@ impl Network {
         let make_and_send = move || {
             let made = make();
             // A container that is gone needs none; one that gets none ends.
-            let word = if made.is_ok() { DONE } else { FAILED as u8 };
-            let _ = sys::message::send(sink.as_fd(), word, made.as_ref().ok().map(AsFd::as_fd));
+            let _ = sys::message::send(sink.as_fd(), DONE, made.as_ref().ok().map(AsFd::as_fd));
             made.map(drop)
         };
         let thread = Builder::new().stack_size(STACK).spawn(make_and_send);

@@ -176,7 +176,7 @@ impl Plan {
         let entries = mounts::read(spec);
         let travel = root::Travel::new(spec, &entries, &steps)?;
         trees::open(&mut steps, &entries, host, &layout, travel.tree)?;
-        layout.clone(&mut steps, spec, options, host, &cgroup)?;
+        layout.clone(&mut steps, spec, beside, host, &cgroup)?;
         if !cgroup.has_rest() {
             process::record(&mut steps, options);
         }
@@ -195,7 +195,7 @@ impl Plan {
         if !cgroup.has_rest() {
             layout.enter_cgroup(&mut steps, &cgroup);
         }
-        layout.enter(&mut steps, spec, options);
+        layout.enter(&mut steps, beside);
 
         root::open(&mut steps, spec, options, &layout, &travel)?;
         let [in_network, in_cgroup] = [Cell::new(beside.is_empty()), Cell::new(!cgroup.has_rest())];

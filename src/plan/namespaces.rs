@@ -116,11 +116,11 @@ impl Layout {
         &self,
         steps: &mut Steps,
         spec: &Spec,
-        options: &Options,
+        beside: CloneFlags,
         host: &Host,
         cgroup: &Cgroup,
     ) -> Result<()> {
-        let mut namespaces = self.new - self.late(cgroup) - self.beside(spec, options);
+        let mut namespaces = self.new - self.late(cgroup) - beside;
         if !clocks::offsets(steps, spec)?.is_empty() {
             namespaces = namespaces.difference(NEWTIME);
         }
@@ -220,8 +220,8 @@ impl Layout {
         }
     }
 
-    pub(super) fn enter(&self, steps: &mut Steps, spec: &Spec, options: &Options) {
-        if (self.new - self.beside(spec, options)).contains(CloneFlags::CLONE_NEWNET) {
+    pub(super) fn enter(&self, steps: &mut Steps, beside: CloneFlags) {
+        if (self.new - beside).contains(CloneFlags::CLONE_NEWNET) {
             steps.container(Op::LoopbackUp, "linux.namespaces");
         }
     }
