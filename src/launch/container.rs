@@ -42,6 +42,7 @@ pub(super) struct Container<'a> {
     /// The connection to `start`, once it has come.
     start: Option<OwnedFd>,
     kernel: mounts::Kernel,
+    proc: procfs::Host,
     masks: masks::Masks,
     caller_umask: Mode,
     home: Option<Home>,
@@ -68,6 +69,7 @@ impl<'a> Container<'a> {
             slave: None,
             start: None,
             kernel: mounts::Kernel::default(),
+            proc: procfs::Host::default(),
             masks: masks::Masks::default(),
             caller_umask,
             home: None,
@@ -150,8 +152,8 @@ impl<'a> Container<'a> {
             Op::MapOwnId { map, line } => map_own_id(*map, line),
             Op::EnterTime { offsets } => labels::enter_time(offsets),
             Op::SessionKeyring { name, permissions } => labels::session_keyring(name, *permissions),
-            Op::AppArmor { profile } => labels::apparmor(profile),
-            Op::SelinuxLabel { label } => labels::selinux(label),
+            Op::AppArmor { profile } => labels::apparmor(&self.proc, profile),
+            Op::SelinuxLabel { label } => labels::selinux(&self.proc, label),
             Op::OomScore { score } => set_oom_score(score),
             Op::Stdio => self.connect_stdio(),
             Op::NullDevice => masks::reopen_null(self.root.as_ref().map(AsFd::as_fd)),
@@ -168,6 +170,11 @@ impl<'a> Container<'a> {
             Op::JoinProcess { namespaces } => intermediate::join_process(self.ready, *namespaces),
             Op::Unshare { namespaces } => unshare(*namespaces),
             Op::LoopbackUp => sys::network::loopback_up(),
+            Op::NewMounts => {
+                self.proc = procfs::Host::held()?;
+                intermediate::join_namespace(self.ready, CloneFlags::CLONE_NEWNS)?;
+                unshare(CloneFlags::CLONE_NEWNS)
+            }
             Op::PropagateMounts { propagation } | Op::PropagateRoot { propagation } => {
                 root::propagate(*propagation)
             }
@@ -176,8 +183,13 @@ impl<'a> Container<'a> {
                 self.root = Some(root::open_rootfs(path)?);
                 Ok(())
             }
-            Op::BindRootfs { path, nodev } => {
+            Op::BindRootfs { path, nodev, tree: None } => {
                 self.root = Some(root::bind_rootfs(path, *nodev)?);
+                Ok(())
+            }
+            Op::BindRootfs { tree: Some(index), .. } => {
+                let tree = self.ready.trees.get(*index).ok_or(Errno::EBADF)?;
+                self.root = Some(root::attach_rootfs(tree)?);
                 Ok(())
             }
             Op::OverlayRootfs { path, nodev, userxattr } => {
@@ -222,9 +234,12 @@ impl<'a> Container<'a> {
             }
             Op::MakeDir { path } => inside::open_or_make_dir(self.root()?, path).map(drop),
             Op::ReadonlyRootfs => root::make_readonly(self.root()?),
-            Op::Sysctl { file, value } => procfs::write_parameter(file, value),
+            Op::Sysctl { file, value } => self.proc.write_parameter(file, value),
             Op::Domainname { name } => sys::identity::setdomainname(name),
-            Op::PivotRoot => root::pivot(self.root()?),
+            Op::PivotRoot => {
+                self.proc = procfs::Host::default();
+                root::pivot(self.root()?)
+            }
             Op::MoveRoot => root::move_over(self.root()?),
             Op::Chroot => root::enter(self.root()?),
             Op::Hostname { name } => sethostname(name),

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::container::{self, Container};
 use super::journal::Journal;
-use super::{FAILED, Ready, labels};
+use super::{FAILED, Ready, labels, procfs};
 use crate::plan::op::Op;
 use crate::plan::{Plan, Side, Step};
 use crate::sys::{self, Result};
@@ -46,8 +46,8 @@ fn carry_out(
         Op::JoinProcess { namespaces } => join_process(ready, *namespaces),
         Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
         Op::OomScore { score } => container::set_oom_score(score),
-        Op::AppArmor { profile } => labels::apparmor(profile),
-        Op::SelinuxLabel { label } => labels::selinux(label),
+        Op::AppArmor { profile } => labels::apparmor(&procfs::Host::default(), profile),
+        Op::SelinuxLabel { label } => labels::selinux(&procfs::Host::default(), label),
         Op::Undumpable => sys::identity::set_undumpable(),
         Op::JoinCgroup { tasks } => container::write_file(tasks, b"0"),
         Op::Clone { namespaces, .. } => {

@@ -12,7 +12,7 @@ use crate::plan::NEWTIME;
 use crate::sys::{self, Result};
 
 /// Runs what is executed next under an AppArmor profile (aa_change_onexec(2)).
-pub(super) fn apparmor(profile: &CStr) -> Result<()> {
+pub(super) fn apparmor(proc: &procfs::Host, profile: &CStr) -> Result<()> {
     let mut command = [0; 4096];
     let (verb, name) = (b"exec ", profile.to_bytes());
     let length = verb.len() + name.len();
@@ -20,15 +20,15 @@ pub(super) fn apparmor(profile: &CStr) -> Result<()> {
     place[..verb.len()].copy_from_slice(verb);
     place[verb.len()..].copy_from_slice(name);
     // Where several security modules share the machine, this one has a directory.
-    match procfs::write(c"thread-self/attr/apparmor/exec", &command[..length]) {
-        Err(Errno::ENOENT) => procfs::write(c"thread-self/attr/exec", &command[..length]),
+    match proc.write(c"thread-self/attr/apparmor/exec", &command[..length]) {
+        Err(Errno::ENOENT) => proc.write(c"thread-self/attr/exec", &command[..length]),
         written => written,
     }
 }
 
 /// Runs what is executed next with an SELinux label (setexeccon(3)).
-pub(super) fn selinux(label: &CStr) -> Result<()> {
-    procfs::write(c"thread-self/attr/exec", label.to_bytes())
+pub(super) fn selinux(proc: &procfs::Host, label: &CStr) -> Result<()> {
+    proc.write(c"thread-self/attr/exec", label.to_bytes())
 }
 
 /// Joins the container's session keyring.

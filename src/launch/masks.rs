@@ -49,9 +49,13 @@ impl Masks {
     }
 }
 
-/// The host's /dev/null, made sure to be it (CVE-2025-31133).
+/// The host's /dev/null, made sure to be it (CVE-2025-31133). Of the kernel's own mounts /dev
+/// is the only one, and so at the top.
 fn open_null() -> Result<OwnedFd> {
-    let null = sys::file::open(c"/dev/null", OFlag::O_PATH)?;
+    let null = match sys::file::open(c"/dev/null", OFlag::O_PATH) {
+        Err(Errno::ENOENT) => sys::file::open(c"/null", OFlag::O_PATH)?,
+        null => null?,
+    };
     if is_null(&fstat(null.as_fd())?) { Ok(null) } else { Err(Errno::ENODEV) }
 }
 

@@ -29,15 +29,23 @@ fn parts_of_proc_are_covered() -> bool {
     targets.any(|target| target.starts_with("/proc/") && target != "/proc/sys/fs/binfmt_misc")
 }
 
+fn opens_rootfs(op: &Op) -> bool {
+    match op {
+        Op::BindRootfs { .. } | Op::OverlayRootfs { .. } => true,
+        Op::OpenTree(tree) => tree.is_rootfs,
+        _ => false,
+    }
+}
+
 pub(super) fn hint(op: &Op, errno: Errno) -> Option<String> {
     let words = match (op, errno) {
-        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOENT) => {
+        (op, Errno::ENOENT) if opens_rootfs(op) => {
             "there is no such directory; rootfs/build.sh makes one with a busybox userland"
         }
-        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::ENOTDIR) => {
+        (op, Errno::ENOTDIR) if opens_rootfs(op) => {
             "a root filesystem is a directory; unpack images and archives first"
         }
-        (Op::BindRootfs { .. } | Op::OverlayRootfs { .. }, Errno::EACCES) => {
+        (op, Errno::EACCES) if opens_rootfs(op) => {
             "this user can't reach the directory; every directory above it must be searchable (x)"
         }
         (Op::Mount(new), Errno::EPERM) if new.fstype.to_bytes() == b"proc" => {

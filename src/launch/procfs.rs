@@ -32,30 +32,51 @@ pub(super) fn is_top(fd: BorrowedFd<'_>) -> Result<bool> {
 
 /// Writes to a file by its path below /proc, in one call.
 pub(super) fn write<P: NixPath + ?Sized>(file: &P, bytes: &[u8]) -> Result<()> {
-    let file = open(file, OFlag::O_WRONLY)?;
-    let written = nix::unistd::write(&file, bytes)?;
-    if written == bytes.len() { Ok(()) } else { Err(Errno::EINVAL) }
+    Host::default().write(file, bytes)
 }
 
-/// Opens a file by its path below /proc.
-fn open<P: NixPath + ?Sized>(file: &P, flags: OFlag) -> Result<OwnedFd> {
-    let proc = sys::file::open(c"/proc", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-    if !is_top(proc.as_fd())? {
-        return Err(Errno::ENODEV);
+/// The host's /proc, looked up for each write, unless it is held since its path is about to
+/// lead elsewhere.
+#[derive(Default)]
+pub(super) struct Host(Option<OwnedFd>);
+
+impl Host {
+    /// Opens it for all further writes.
+    pub(super) fn held() -> Result<Self> {
+        open_top().map(|top| Host(Some(top)))
     }
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_MAGICLINKS
-        | ResolveFlag::RESOLVE_NO_XDEV;
-    openat2(&proc, file, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
+
+    /// As [`write()`].
+    pub(super) fn write<P: NixPath + ?Sized>(&self, file: &P, bytes: &[u8]) -> Result<()> {
+        let opened;
+        let top = match &self.0 {
+            Some(held) => held,
+            None => {
+                opened = open_top()?;
+                &opened
+            }
+        };
+        let resolve = ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV;
+        let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(resolve);
+        let written = nix::unistd::write(openat2(top, file, how)?, bytes)?;
+        if written == bytes.len() { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    /// Writes a kernel parameter by its path below /proc/sys.
+    pub(super) fn write_parameter(&self, file: &CStr, value: &str) -> Result<()> {
+        const SYS: &[u8] = b"sys/";
+        let mut path = [0; 512];
+        let length = SYS.len() + file.to_bytes().len();
+        let room = path.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
+        room[..SYS.len()].copy_from_slice(SYS);
+        room[SYS.len()..].copy_from_slice(file.to_bytes());
+        inside::with_c_str(&path[..length], |path| self.write(path, value.as_bytes()))
+    }
 }
 
-/// Writes a kernel parameter by its path below /proc/sys.
-pub(super) fn write_parameter(file: &CStr, value: &str) -> Result<()> {
-    const SYS: &[u8] = b"sys/";
-    let mut path = [0; 512];
-    let length = SYS.len() + file.to_bytes().len();
-    let room = path.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
-    room[..SYS.len()].copy_from_slice(SYS);
-    room[SYS.len()..].copy_from_slice(file.to_bytes());
-    inside::with_c_str(&path[..length], |path| write(path, value.as_bytes()))
+fn open_top() -> Result<OwnedFd> {
+    let top = sys::file::open(c"/proc", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    if is_top(top.as_fd())? { Ok(top) } else { Err(Errno::ENODEV) }
 }

@@ -55,6 +55,12 @@ pub(super) fn bind_rootfs(path: &CStr, nodev: bool) -> Result<OwnedFd> {
     Ok(tree)
 }
 
+/// Puts a tree that the runtime has opened over `/`, and gives its descriptor.
+pub(super) fn attach_rootfs(tree: &OwnedFd) -> Result<OwnedFd> {
+    sys::mount::move_mount(tree.as_fd(), open(c"/", DIR)?.as_fd())?;
+    openat(tree, c".", DIR, Mode::empty())
+}
+
 /// Puts an overlay with its upper layer in memory over the root filesystem.
 ///
 /// The layers are named relative to the working directory and by descriptor, so that

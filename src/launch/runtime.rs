@@ -134,6 +134,12 @@ impl<'a> Runtime<'a> {
                 Ok(())
             }
             Op::OpenNamespace { namespace, path } => self.open_namespace(step, *namespace, path),
+            Op::OpenKernelMounts => {
+                let opened = sys::namespace::kernel_mounts()
+                    .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op))?;
+                self.namespaces.push((CloneFlags::CLONE_NEWNS, opened));
+                Ok(())
+            }
             Op::Intermediate => self.fork_intermediate(step),
             Op::MakeNetwork => {
                 // Most often it has begun before.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
-use super::id_maps;
+use super::{id_maps, root};
 use crate::error::{Error, Result};
 use crate::plan::op::{IdMap, Mapper, MountIds, OpenTree};
 use crate::sys;
@@ -20,7 +20,12 @@ use crate::sys;
 /// When the source isn't there, or can't have mapped ids.
 pub(super) fn open(tree: &OpenTree) -> Result<OwnedFd> {
     let failed = |errno: Errno| Error::system(tree.to_string(), errno);
-    let opened = sys::mount::clone_tree(&tree.source, tree.recursive).map_err(failed)?;
+    let opened = match tree.is_rootfs {
+        true => root::open_rootfs(&tree.source)
+            .and_then(|dir| sys::mount::clone_tree_at(dir.as_fd(), tree.recursive)),
+        false => sys::mount::clone_tree(&tree.source, tree.recursive),
+    };
+    let opened = opened.map_err(failed)?;
     if let Some(propagation) = tree.propagation {
         let kind = propagation.kind.bits();
         sys::mount::mount_setattr(opened.as_fd(), 0, 0, kind, propagation.recursive)

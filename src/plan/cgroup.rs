@@ -209,7 +209,8 @@ impl Cgroup {
             None => None,
         };
         // What is in a user namespace, or on its way into others, finds no way back to them.
-        let meanwhile = is_v1 && unit.is_none() && !layout.has_user() && !layout.joins();
+        let stays = !layout.has_user() && !layout.joins() && !layout.from_kernel;
+        let meanwhile = is_v1 && unit.is_none() && stays;
         let adopt = options.oci;
         Ok(Cgroup { dirs, later, adopt, settings, place, unit, left_out, meanwhile })
     }

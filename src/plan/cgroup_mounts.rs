@@ -27,9 +27,22 @@ pub(super) fn mount(
         CgroupLayout::V2 { own, .. } => {
             let own = own_cgroup(given, "", || format!("{TOP}{own}"));
             new.fstype = c"cgroup2".into();
-            hierarchy(steps, place, new, own)
+            hierarchy(steps, place, new, own, given)
         }
         CgroupLayout::V1 { hierarchies, .. } => v1(steps, place, &new, hierarchies, given),
+    }
+}
+
+/// The host's directories that [`mount`] binds, in that order.
+pub(super) fn sources(given: &Given) -> Vec<String> {
+    match &given.host.cgroup {
+        CgroupLayout::Absent => Vec::new(),
+        CgroupLayout::V2 { own, .. } => {
+            own_cgroup(given, "", || format!("{TOP}{own}")).into_iter().collect()
+        }
+        CgroupLayout::V1 { hierarchies, .. } => {
+            shown(given, hierarchies).filter_map(|found| own_v1(given, found)).collect()
+        }
     }
 }
 
@@ -46,7 +59,13 @@ fn own_cgroup(
 
 /// What is bound is read-only: nothing would keep the container below its own cgroup
 /// (CVE-2023-25809).
-fn hierarchy(steps: &mut Steps, place: &str, new: NewMount, own: Option<String>) -> Result<()> {
+fn hierarchy(
+    steps: &mut Steps,
+    place: &str,
+    new: NewMount,
+    own: Option<String>,
+    given: &Given,
+) -> Result<()> {
     let op = match own {
         None => Op::Mount(new),
         Some(own) => {
@@ -56,12 +75,28 @@ fn hierarchy(steps: &mut Steps, place: &str, new: NewMount, own: Option<String>)
                 | libc::MOUNT_ATTR_NODEV
                 | libc::MOUNT_ATTR_NOEXEC;
             let source = steps.c_string(place, own)?;
-            let (target, tree) = (new.target, None);
+            let tree = given.layout.from_kernel.then(|| given.next_tree());
+            let target = new.target;
             Op::Bind(Bind { source, target, recursive: false, settings, tree, is_dir: true })
         }
     };
     steps.container(op, place);
     Ok(())
+}
+
+fn own_v1(given: &Given, found: &Hierarchy) -> Option<String> {
+    let of_runtime = || format!("{TOP}/{}{}", found.directory, found.own);
+    own_cgroup(given, &found.controllers, of_runtime)
+}
+
+/// The hierarchies that the container has a cgroup in; all of them when it has none.
+fn shown<'a>(
+    given: &Given<'_>,
+    hierarchies: &'a [Hierarchy],
+) -> impl Iterator<Item = &'a Hierarchy> {
+    hierarchies
+        .iter()
+        .filter(|found| !given.cgroup.exists() || given.cgroup.dir(&found.controllers).is_some())
 }
 
 /// A v1 host has a directory a hierarchy, on a tmpfs that is sealed afterwards.
@@ -81,10 +116,7 @@ fn v1(
     };
     steps.container(Op::Mount(base), place);
     let top = asked.target.to_string_lossy();
-    let shown = |found: &&Hierarchy| {
-        !given.cgroup.exists() || given.cgroup.dir(&found.controllers).is_some()
-    };
-    for found in hierarchies.iter().filter(shown) {
+    for found in shown(given, hierarchies) {
         let is_v2 = found.controllers.is_empty();
         let target = steps.c_string(place, [&top, "/", &found.directory].concat())?;
         let new = NewMount {
@@ -96,8 +128,7 @@ fn v1(
             settings: asked.settings.clone(),
             takes_over: TakesOver::Nothing,
         };
-        let of_runtime = || format!("{TOP}/{}{}", found.directory, found.own);
-        hierarchy(steps, place, new, own_cgroup(given, &found.controllers, of_runtime))?;
+        hierarchy(steps, place, new, own_v1(given, found), given)?;
         // `cpu,cpuacct` is reached as `cpu` and as `cpuacct` too.
         for name in found.controllers.split(',').filter(|_| found.controllers.contains(',')) {
             let path = steps.c_string(place, [&top, "/", name].concat())?;

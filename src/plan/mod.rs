@@ -15,6 +15,7 @@ mod devices;
 mod environment;
 mod exec;
 mod hooks;
+mod kernel_mounts;
 mod labels;
 mod mount_options;
 mod mount_words;
@@ -163,8 +164,13 @@ impl Plan {
     pub fn new(spec: &Spec, options: &Options, host: &Host) -> Result<Plan> {
         let mut steps = Steps::new(&options.origins);
         unsupported::refuse(&steps, spec)?;
-        let layout = namespaces::Layout::new(spec, &steps)?;
-        let cgroup = cgroup::Cgroup::new(spec, options, host, &layout, &steps)?;
+        let mut layout = namespaces::Layout::new(spec, &steps)?;
+        let entries = mounts::read(spec);
+        let travel = root::Travel::new(spec, &entries, &steps)?;
+        layout.from_kernel =
+            kernel_mounts::are_entered(spec, options, host, &layout, &entries, &travel);
+        let (layout, entries) = (&layout, entries.as_slice());
+        let cgroup = &cgroup::Cgroup::new(spec, options, host, layout, &steps)?;
         let beside = layout.beside(spec, options);
         if !beside.is_empty() {
             steps.runtime(Op::MakeNetwork, "linux.namespaces");
@@ -173,35 +179,42 @@ impl Plan {
         // The container's process is born into its limits, so they come first; v1's it joins.
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
-        let entries = mounts::read(spec);
-        let travel = root::Travel::new(spec, &entries, &steps)?;
-        trees::open(&mut steps, &entries, host, &layout, travel.tree)?;
-        layout.clone(&mut steps, spec, beside, host, &cgroup)?;
+        let [in_network, in_cgroup] = [Cell::new(beside.is_empty()), Cell::new(!cgroup.has_rest())];
+        let trees = Cell::new(0);
+        let given = mounts::Given {
+            spec,
+            entries,
+            options,
+            host,
+            layout,
+            cgroup,
+            trees,
+            in_network,
+            in_cgroup,
+        };
+        trees::open(&mut steps, &given, travel.tree)?;
+        layout.clone(&mut steps, spec, beside, host, cgroup)?;
         if !cgroup.has_rest() {
             process::record(&mut steps, options);
         }
         cgroup.start_scope(&mut steps)?;
         layout.map_ids(&mut steps, host)?;
-        net_devices::take(&mut steps, spec, host, &layout)?;
-        schedule::oom_score(&mut steps, spec, host, &layout)?;
-        clocks::enter(&mut steps, spec, &layout)?;
+        net_devices::take(&mut steps, spec, host, layout)?;
+        schedule::oom_score(&mut steps, spec, host, layout)?;
+        clocks::enter(&mut steps, spec, layout)?;
         // Root of a user namespace has no rights over the files of cgroups any more.
         if !cgroup.has_rest() {
             cgroup.join(&mut steps);
         }
         layout.become_root(&mut steps, host);
         process::settle_in(&mut steps, options);
-        labels::new_keyring(&mut steps, options, &layout)?;
+        labels::new_keyring(&mut steps, options, layout)?;
         if !cgroup.has_rest() {
-            layout.enter_cgroup(&mut steps, &cgroup);
+            layout.enter_cgroup(&mut steps, cgroup);
         }
         layout.enter(&mut steps, beside);
 
-        root::open(&mut steps, spec, options, &layout, &travel)?;
-        let [in_network, in_cgroup] = [Cell::new(beside.is_empty()), Cell::new(!cgroup.has_rest())];
-        let (layout, cgroup, entries) = (&layout, &cgroup, entries.as_slice());
-        let given =
-            mounts::Given { spec, entries, options, host, layout, cgroup, in_network, in_cgroup };
+        root::open(&mut steps, &given, &travel)?;
         mounts::tree(&mut steps, &given)?;
         given.enter_network(&mut steps);
         given.enter_cgroup(&mut steps)?;

@@ -44,7 +44,8 @@ impl fmt::Display for Bind {
 
 impl fmt::Display for OpenTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "open {} for the container", text(&self.source))?;
+        let what = if self.is_rootfs { "the root filesystem " } else { "" };
+        write!(f, "open {what}{} for the container", text(&self.source))?;
         let Some(ids) = &self.ids else {
             return Ok(());
         };

@@ -62,7 +62,12 @@ impl Entry<'_> {
         self.options.bind.is_some() || self.mount.typ().as_deref() == Some("bind")
     }
 
-    fn fstype(&self) -> &str {
+    /// Whether the container's cgroups are mounted.
+    pub(super) fn is_cgroup(&self) -> bool {
+        self.fstype() == "cgroup" && !self.is_bind() && !self.options.remount
+    }
+
+    pub(super) fn fstype(&self) -> &str {
         let fstype = self.mount.typ().as_deref().filter(|fstype| !fstype.is_empty());
         fstype.unwrap_or("none")
     }
@@ -84,6 +89,8 @@ pub(super) struct Given<'a> {
     pub(super) host: &'a Host,
     pub(super) layout: &'a Layout,
     pub(super) cgroup: &'a Cgroup,
+    /// How many of the trees that the runtime has opened are in their place.
+    pub(super) trees: Cell<usize>,
     /// Whether the network namespace has been entered.
     pub(super) in_network: Cell<bool>,
     /// Whether the cgroup is complete and entered.
@@ -91,6 +98,11 @@ pub(super) struct Given<'a> {
 }
 
 impl Given<'_> {
+    /// The number of the tree that was opened next (`trees.rs`).
+    pub(super) fn next_tree(&self) -> usize {
+        self.trees.replace(self.trees.get() + 1)
+    }
+
     /// The container's process enters the network namespace, which has been made while that
     /// one was at work.
     pub(super) fn enter_network(&self, steps: &mut Steps) {
@@ -229,7 +241,7 @@ fn one_mount(steps: &mut Steps, entry: &Entry, given: &Given) -> Result<()> {
             target,
             recursive: options.bind.unwrap_or(false),
             settings: options.settings.clone(),
-            tree: trees::tree(entry, given),
+            tree: trees::is_opened(entry, given).then(|| given.next_tree()),
             is_dir: false,
         };
         steps.container(Op::Bind(bind), place);

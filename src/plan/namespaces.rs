@@ -25,6 +25,8 @@ pub(super) struct Layout {
     joined: Vec<(CloneFlags, CString, String)>,
     pub(super) uids: Vec<IdRange>,
     pub(super) gids: Vec<IdRange>,
+    /// Whether the mount namespace is made from the kernel's own (`kernel_mounts.rs`).
+    pub(super) from_kernel: bool,
 }
 
 impl Layout {
@@ -59,7 +61,7 @@ impl Layout {
         };
         let uids = linux.map_or_else(Vec::new, |linux| ranges(linux.uid_mappings()));
         let gids = linux.map_or_else(Vec::new, |linux| ranges(linux.gid_mappings()));
-        let layout = Layout { new, joined, uids, gids };
+        let layout = Layout { new, joined, uids, gids, from_kernel: false };
         for (ranges, path) in
             [(&layout.uids, "linux.uidMappings"), (&layout.gids, "linux.gidMappings")]
         {
@@ -121,6 +123,10 @@ impl Layout {
         cgroup: &Cgroup,
     ) -> Result<()> {
         let mut namespaces = self.new - self.late(cgroup) - beside;
+        if self.from_kernel {
+            steps.runtime(Op::OpenKernelMounts, "linux.namespaces");
+            namespaces -= CloneFlags::CLONE_NEWNS;
+        }
         if !clocks::offsets(steps, spec)?.is_empty() {
             namespaces = namespaces.difference(NEWTIME);
         }

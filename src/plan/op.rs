@@ -56,6 +56,8 @@ pub enum Op {
     JoinNamespace { namespace: CloneFlags },
     /// setns(2) into namespaces of a running container's first process, all at once.
     JoinProcess { namespaces: CloneFlags },
+    /// Open the kernel's own mount namespace, which has next to nothing in it.
+    OpenKernelMounts,
     /// Begin to make a network namespace with `lo` up, in a thread that ends with that.
     MakeNetwork,
     /// clone3(2): the container's first process starts here.
@@ -105,6 +107,8 @@ pub enum Op {
     JoinNetwork,
     /// Bring up `lo` in the new network namespace.
     LoopbackUp,
+    /// Make a mount namespace from the kernel's own instead of from the host's.
+    NewMounts,
     /// Say how mounts travel between the host and this mount namespace.
     PropagateMounts { propagation: Propagation },
     /// Make the mount that holds the root filesystem private.
@@ -112,8 +116,9 @@ pub enum Op {
     /// Open the root filesystem where it is, in a mount namespace that isn't new.
     OpenRootfs { path: CString },
     /// Bind the root filesystem onto itself, so that it is a mount to pivot into; with
-    /// `nodev` the device nodes in it can't be opened.
-    BindRootfs { path: CString, nodev: bool },
+    /// `nodev` the device nodes in it can't be opened. With `tree` it is the tree that this
+    /// [`Op::OpenTree`], counted from 0, has opened, and comes to lie over `/`.
+    BindRootfs { path: CString, nodev: bool, tree: Option<usize> },
     /// Cover the root filesystem by a throw-away layer in memory.
     OverlayRootfs { path: CString, nodev: bool, userxattr: bool },
     /// Mount a filesystem below the root filesystem.
@@ -311,6 +316,7 @@ pub struct OpenTree {
     pub source: CString,
     pub recursive: bool,
     pub ids: Option<MountIds>,
+    pub is_rootfs: bool,
     /// The tree comes from the host's mount namespace, so it is told here what the
     /// container's was told as a whole.
     pub propagation: Option<Propagation>,

@@ -60,6 +60,8 @@ impl Op {
             Op::JoinCgroup { .. } => "the limits hold before anything of the container runs",
             Op::Unshare { .. } => "the container's own cgroup looks like the root of all",
             Op::LoopbackUp | Op::JoinNetwork => "127.0.0.1 works inside, and leads nowhere else",
+            Op::OpenKernelMounts => "it has one mount; the host's are many, and to copy takes time",
+            Op::NewMounts => "none of the host's mounts is in it, so the runtime has opened some",
             Op::PropagateMounts { propagation } => match propagation.kind {
                 MsFlags::MS_PRIVATE => {
                     "no mount made here shows up on the host, nor the other way round"
@@ -74,7 +76,7 @@ impl Op {
             Op::BindRootfs { .. } => "pivot_root needs a mount, not just a directory",
             Op::OverlayRootfs { .. } => "writes go to memory, the directory stays as it is",
             Op::Mount(mount) => mount.purpose(),
-            Op::OpenTree(_) => "the container's process has no right to open or map it",
+            Op::OpenTree(_) => "the container's process can't open it, or may not map its ids",
             Op::Bind(_) => "a piece of the host, only as far as the options say",
             Op::Remount(_) => "what is mounted stays, only how it may be used changes",
             Op::Device(device) if device.kind == DeviceKind::Fifo => "a named pipe",

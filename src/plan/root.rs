@@ -9,10 +9,10 @@ use nix::sched::CloneFlags;
 use oci_spec::runtime::Spec;
 
 use super::mount_options::propagation;
-use super::mounts::Entry;
+use super::mounts::{self, Entry, Given};
 use super::namespaces::Layout;
 use super::op::{Op, Propagation};
-use super::{Options, Steps, element, mounts};
+use super::{Options, Steps, element};
 use crate::error::Result;
 
 const PROPAGATION: &str = "linux.rootfsPropagation";
@@ -66,13 +66,8 @@ impl Travel {
 }
 
 /// Makes the root filesystem a mount of this namespace.
-pub(super) fn open(
-    steps: &mut Steps,
-    spec: &Spec,
-    options: &Options,
-    layout: &Layout,
-    travel: &Travel,
-) -> Result<()> {
+pub(super) fn open(steps: &mut Steps, given: &Given, travel: &Travel) -> Result<()> {
+    let &Given { spec, options, layout, .. } = given;
     let shared = !layout.has(CloneFlags::CLONE_NEWNS);
     if shared {
         refuse_changes(steps, spec, options)?;
@@ -88,6 +83,9 @@ pub(super) fn open(
         steps.container(Op::OpenRootfs { path }, "root.path");
         return Ok(());
     }
+    if layout.from_kernel {
+        steps.container(Op::NewMounts, "linux.namespaces");
+    }
     match travel.tree {
         Some(propagation) => steps.container(Op::PropagateMounts { propagation }, PROPAGATION),
         None => steps.container(Op::PrivateParent { path: path.clone() }, PROPAGATION),
@@ -98,7 +96,7 @@ pub(super) fn open(
     let op = if options.ephemeral {
         Op::OverlayRootfs { path, nodev, userxattr: layout.has_user() }
     } else {
-        Op::BindRootfs { path, nodev }
+        Op::BindRootfs { path, nodev, tree: layout.from_kernel.then(|| given.next_tree()) }
     };
     steps.container(op, "root.path");
     Ok(())

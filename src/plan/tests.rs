@@ -26,6 +26,7 @@ pub(super) fn root() -> Host {
         subordinate: None,
         apparmor: false,
         selinux: false,
+        many_mounts: false,
         cgroup: v2("/user.slice/session-1.scope"),
         systemd: None,
     }

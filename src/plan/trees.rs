@@ -1,59 +1,74 @@
-//! Sources of bind mounts that take more rights than the container's process has.
+//! Sources of bind mounts that the container's process couldn't open.
 //!
 //! Only who has rights over a filesystem may map its ids (`idmap`, `ridmap`, `uidMappings`,
-//! `gidMappings`), and root of a user namespace can't even enter a directory that is for
-//! root of the host alone. So the runtime opens such trees before the clone, and the
-//! container's process inherits them and puts them into place.
+//! `gidMappings`), root of a user namespace can't even enter a directory that is for root of
+//! the host alone, and who has entered the kernel's own mounts has left the host's. So the
+//! runtime opens such trees before the clone, and the container's process inherits them and
+//! puts them into place.
 
 use oci_spec::runtime::LinuxIdMapping;
 
-use super::Steps;
 use super::mounts::{Entry, Given};
 use super::namespaces::{Layout, range};
 use super::op::{IdRange, MountIds, Op, OpenTree, Propagation};
+use super::{Steps, cgroup_mounts};
 use crate::error::Result;
-use crate::host::Host;
 
-/// The runtime's steps, one for each such mount.
+const ROOT: &str = "root.path";
+
+/// The runtime's steps, one for each tree, in the order in which [`Given::next_tree`] is asked
+/// for them: the root filesystem, then those of `mounts`.
 pub(super) fn open(
     steps: &mut Steps,
-    entries: &[Entry],
-    host: &Host,
-    layout: &Layout,
+    given: &Given,
     propagation: Option<Propagation>,
 ) -> Result<()> {
-    for entry in entries.iter().filter(|entry| is_opened(entry, host, layout)) {
-        check(steps, entry, layout)?;
+    let tree = |steps: &mut Steps, source: &[u8], recursive, ids, place: &str| {
+        let (source, is_rootfs) = (steps.c_string(place, source)?, place == ROOT);
+        let tree = OpenTree { source, recursive, ids, is_rootfs, propagation };
+        steps.runtime(Op::OpenTree(tree), place);
+        Ok(())
+    };
+    let from_kernel = given.layout.from_kernel;
+    if let Some(root) = given.spec.root().as_ref().filter(|_| from_kernel) {
+        tree(steps, root.path().as_os_str().as_encoded_bytes(), true, None, ROOT)?;
+    }
+    for entry in given.entries {
         let Entry { mount, place, options, .. } = entry;
+        if entry.is_cgroup() && from_kernel {
+            for source in cgroup_mounts::sources(given) {
+                tree(steps, source.as_bytes(), false, None, place)?;
+            }
+        }
+        if !is_opened(entry, given) {
+            continue;
+        }
+        check(steps, entry, given.layout)?;
         let Some(source) = mount.source() else {
             return Err(steps.error(place, "bind", "a source is missing"));
         };
-        let ranges = |own: &Option<Vec<LinuxIdMapping>>, layout: &[IdRange]| match own {
-            Some(own) if !own.is_empty() => own.iter().map(range).collect(),
-            _ => layout.to_vec(),
-        };
-        let ids = is_id_mapped(entry).then(|| MountIds {
-            uids: ranges(mount.uid_mappings(), &layout.uids),
-            gids: ranges(mount.gid_mappings(), &layout.gids),
-            recursive: options.id_map.unwrap_or(false),
-        });
-        let source = steps.c_string(place, source.as_os_str().as_encoded_bytes())?;
-        let recursive = options.bind.unwrap_or(false);
-        let tree = OpenTree { source, recursive, ids, propagation };
-        steps.runtime(Op::OpenTree(tree), place);
+        let source = source.as_os_str().as_encoded_bytes();
+        tree(steps, source, options.bind.unwrap_or(false), ids(entry, given.layout), place)?;
     }
     Ok(())
 }
 
-/// Which of the opened trees an entry binds.
-pub(super) fn tree(entry: &Entry, given: &Given) -> Option<usize> {
-    let is_opened = |entry: &&Entry| is_opened(entry, given.host, given.layout);
-    let mut opened = given.entries.iter().filter(is_opened);
-    opened.position(|opened| std::ptr::eq(opened, entry))
+fn ids(entry: &Entry, layout: &Layout) -> Option<MountIds> {
+    let ranges = |own: &Option<Vec<LinuxIdMapping>>, layout: &[IdRange]| match own {
+        Some(own) if !own.is_empty() => own.iter().map(range).collect(),
+        _ => layout.to_vec(),
+    };
+    is_id_mapped(entry).then(|| MountIds {
+        uids: ranges(entry.mount.uid_mappings(), &layout.uids),
+        gids: ranges(entry.mount.gid_mappings(), &layout.gids),
+        recursive: entry.options.id_map.unwrap_or(false),
+    })
 }
 
-fn is_opened(entry: &Entry, host: &Host, layout: &Layout) -> bool {
-    let out_of_reach = layout.has_user() && host.is_real_root();
+/// Whether the source of an entry is among the opened trees.
+pub(super) fn is_opened(entry: &Entry, given: &Given) -> bool {
+    let &Given { layout, host, .. } = given;
+    let out_of_reach = layout.from_kernel || (layout.has_user() && host.is_real_root());
     is_id_mapped(entry) || (out_of_reach && entry.is_bind() && !entry.options.remount)
 }
 

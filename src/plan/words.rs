@@ -130,6 +130,8 @@ impl fmt::Display for Op {
             }
             Op::JoinNetwork => f.write_str("join the network namespace"),
             Op::LoopbackUp => f.write_str("bring up lo"),
+            Op::OpenKernelMounts => f.write_str("open the kernel's own mount namespace"),
+            Op::NewMounts => f.write_str("make a mount namespace from the kernel's own"),
             Op::PropagateMounts { propagation } => {
                 let how = Propagation { recursive: false, ..*propagation };
                 write!(f, "make all mounts {}", propagation_word(how))
@@ -277,6 +279,8 @@ impl Op {
             Op::Unshare { .. } => "unshare",
             Op::JoinNetwork => "join_network",
             Op::LoopbackUp => "loopback",
+            Op::OpenKernelMounts => "kernel_mounts",
+            Op::NewMounts => "new_mounts",
             Op::PropagateMounts { .. } => "propagate_mounts",
             Op::PrivateParent { .. } => "private_parent",
             Op::OpenRootfs { .. } => "rootfs",
