@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::stat;
 use nix::unistd::{User, getegid, geteuid};
 
 use crate::error::{Error, Result};
@@ -135,7 +137,7 @@ impl Host {
     pub(crate) fn read_but_cgroups() -> Result<Host> {
         let kernel = kernel_version()?;
         let uid = geteuid().as_raw();
-        let in_user_namespace = !owns_every_id(&read("/proc/self/uid_map"));
+        let in_user_namespace = is_in_user_namespace();
         Ok(Host {
             uid,
             gid: getegid().as_raw(),
@@ -188,7 +190,7 @@ impl Host {
 
 /// As [`Host::is_real_root`], for those who need no other fact.
 pub(crate) fn is_real_root() -> bool {
-    geteuid().is_root() && owns_every_id(&read("/proc/self/uid_map"))
+    geteuid().is_root() && !is_in_user_namespace()
 }
 
 fn has_many_mounts() -> bool {
@@ -224,9 +226,11 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Only the first user namespace maps all 2^32 - 1 ids to themselves by default.
-fn owns_every_id(uid_map: &str) -> bool {
-    uid_map.is_empty() || uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+/// Whether it is another user namespace than the first, whose inode number is the same on every
+/// machine (`PROC_USER_INIT_INO` of linux/proc_ns.h). A kernel without them has no such file.
+fn is_in_user_namespace() -> bool {
+    const FIRST: u64 = 0xefff_fffd;
+    stat("/proc/self/ns/user").is_ok_and(|found| found.st_ino != FIRST)
 }
 
 /// Whether an id map has `id` inside (user_namespaces(7)).
@@ -293,12 +297,10 @@ fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
         Ok(TMPFS_MAGIC) => {
             let mut hierarchies = parse_cgroups(&read("/proc/self/cgroup"));
             // The list is the kernel's; some may be mounted elsewhere, and go any moment.
-            let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
             let top = Path::new("/sys/fs/cgroup");
-            let top_device = device(top);
+            let dir = sys::file::open(c"/sys/fs/cgroup", PATH).ok();
             hierarchies.retain(|found| {
-                let own = device(&top.join(&found.directory));
-                own.is_some() && own != top_device
+                dir.as_ref().is_some_and(|dir| is_mounted_on(dir.as_fd(), &found.directory))
             });
             let writable =
                 |found: &Hierarchy| eaccess(&top.join(&found.directory), AccessFlags::W_OK).is_ok();
@@ -307,6 +309,15 @@ fn cgroup_layout(is_real_root: bool) -> CgroupLayout {
         }
         _ => CgroupLayout::Absent,
     }
+}
+
+const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Whether a mount is on a directory; to ask for more than the way there would have the kernel
+/// look at its inode too.
+fn is_mounted_on(dir: BorrowedFd<'_>, name: &str) -> bool {
+    let how = OpenHow::new().flags(PATH).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    matches!(openat2(dir, name, how), Err(Errno::EXDEV))
 }
 
 /// Reads /proc/self/cgroup: `ID:controllers:path` a line, `0::path` for v2 (cgroups(7)).
@@ -344,13 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_id_range_is_the_first_user_namespace() {
-        assert!(owns_every_id("         0          0 4294967295\n"));
-        assert!(!owns_every_id("         0       1000          1\n"));
-        assert!(owns_every_id(""), "a kernel without user namespaces has no such file");
-    }
-
-    #[test]
     fn an_id_is_mapped_or_not() {
         assert!(maps("         0       1000          1\n         1     100000      65536\n", 5));
         assert!(!maps("         0       1000          1\n", 5));
@@ -382,7 +386,6 @@ mod tests {
             let range = parse_subordinate(&text, Some("ann"), 1001);
             assert!(range.is_none_or(|(_, count)| count > 0), "{text:?}");
             maps(&text, chance.next());
-            owns_every_id(&text);
             parse_release(&text);
             assert!(parse_cgroups(&text).len() <= text.lines().count(), "{text:?}");
         });

@@ -236,9 +236,9 @@ impl<'a> Container<'a> {
             Op::ReadonlyRootfs => root::make_readonly(self.root()?),
             Op::Sysctl { file, value } => self.proc.write_parameter(file, value),
             Op::Domainname { name } => sys::identity::setdomainname(name),
-            Op::PivotRoot => {
+            Op::PivotRoot { cut } => {
                 self.proc = procfs::Host::default();
-                root::pivot(self.root()?)
+                root::pivot(self.root()?, *cut)
             }
             Op::MoveRoot => root::move_over(self.root()?),
             Op::Chroot => root::enter(self.root()?),

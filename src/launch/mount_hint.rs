@@ -93,7 +93,7 @@ pub(super) fn hint(op: &Op, errno: Errno) -> Option<String> {
         (Op::Sysctl { .. }, Errno::EINVAL | Errno::ERANGE) => {
             "the kernel finds the value out of range"
         }
-        (Op::PivotRoot, Errno::EINVAL) => {
+        (Op::PivotRoot { .. }, Errno::EINVAL) => {
             "the host's root is a ramfs, perhaps; --no-pivot does without pivot_root"
         }
         (Op::Mount(_), Errno::ELOOP) => {

@@ -3,7 +3,6 @@
 //! The runtime itself never changes its namespaces; a thread that ends with it does.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread::{Builder, JoinHandle};
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
@@ -11,14 +10,15 @@ use nix::sched::{CloneFlags, unshare};
 use super::{DONE, hint};
 use crate::error::{Error, Result};
 use crate::plan::op::Op;
-use crate::sys::{self, Errno};
+use crate::sys;
+use crate::sys::thread::{Thread, Work};
 
-/// What the thread needs at most, in bytes.
-const STACK: usize = 32 * 1024;
+/// What the thread needs at most, in words of 8 bytes.
+const STACK: usize = 4 * 1024;
 
 /// A thread that makes one, and a socket from which the container's process gets it.
 pub(crate) struct Network {
-    thread: JoinHandle<sys::Result<()>>,
+    thread: Thread,
     source: OwnedFd,
 }
 
@@ -28,19 +28,14 @@ impl Network {
     /// # Errors
     /// Those of socketpair(2) and of pthread_create(3).
     pub(crate) fn begin() -> Result<Self> {
-        let failed = |error| {
+        let failed = |errno| {
             let op = Op::MakeNetwork;
-            hint::explain(Error::io(op.to_string(), &error), &op).at("linux.namespaces")
+            hint::explain(Error::system(op.to_string(), errno), &op).at("linux.namespaces")
         };
-        let (source, sink) = sys::message::pair().map_err(|errno| failed(errno.into()))?;
-        let make_and_send = move || {
-            let made = make();
-            // A container that is gone needs none; one that gets none ends.
-            let _ = sys::message::send(sink.as_fd(), DONE, made.as_ref().ok().map(AsFd::as_fd));
-            made.map(drop)
-        };
-        let thread = Builder::new().stack_size(STACK).spawn(make_and_send);
-        Ok(Network { thread: thread.map_err(failed)?, source })
+        let (source, sink) = sys::message::pair().map_err(failed)?;
+        let work = Box::new(Work { run: make_and_send, fd: sink });
+        let thread = Thread::begin(work, Vec::with_capacity(STACK)).map_err(failed)?;
+        Ok(Network { thread, source })
     }
 
     /// Sends one message: with the namespace, or with nothing.
@@ -53,8 +48,15 @@ impl Network {
     /// # Errors
     /// What stood in the way: those of unshare(2), of bringing up `lo`, and of opening it.
     pub(super) fn finish(self) -> sys::Result<()> {
-        self.thread.join().unwrap_or(Err(Errno::EAGAIN))
+        self.thread.finish()
     }
+}
+
+fn make_and_send(sink: OwnedFd) -> sys::Result<()> {
+    let made = make();
+    // A container that is gone needs none; one that gets none ends.
+    let _ = sys::message::send(sink.as_fd(), DONE, made.as_ref().ok().map(AsFd::as_fd));
+    made.map(drop)
 }
 
 fn make() -> sys::Result<OwnedFd> {

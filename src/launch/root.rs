@@ -121,12 +121,13 @@ pub(super) fn make_readonly(root: BorrowedFd<'_>) -> Result<()> {
 ///
 /// With `.` for both arguments the old root ends up on top of the new one, and no
 /// directory is needed to put it in (pivot_root(2), "pivot_root(".", ".")").
-pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<()> {
-    let host = open(c"/", DIR)?;
+pub(super) fn pivot(root: BorrowedFd<'_>, cut: bool) -> Result<()> {
+    let host = if cut { Some(open(c"/", DIR)?) } else { None };
     fchdir(root)?;
     pivot_root(c".", c".")?;
-    // Where mounts travel to the host, unmounts would too.
-    sys::mount::mount_setattr(host.as_fd(), 0, 0, MsFlags::MS_SLAVE.bits(), true)?;
+    if let Some(host) = host {
+        sys::mount::mount_setattr(host.as_fd(), 0, 0, MsFlags::MS_SLAVE.bits(), true)?;
+    }
     umount2(c".", MntFlags::MNT_DETACH)?;
     chdir(c"/")
 }

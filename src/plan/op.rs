@@ -147,8 +147,9 @@ pub enum Op {
     Sysctl { file: CString, value: String },
     /// setdomainname(2).
     Domainname { name: String },
-    /// Make the root filesystem `/`, and let go of the host's (pivot_root(2)).
-    PivotRoot,
+    /// Make the root filesystem `/`, and let go of the host's (pivot_root(2)). Where mounts
+    /// travel to the host, unmounts would too: `cut` stops that before.
+    PivotRoot { cut: bool },
     /// The same where pivot_root can't: move the root filesystem's mount over `/`, chroot(2).
     MoveRoot,
     /// chroot(2) alone, in a mount namespace that isn't new.

@@ -92,7 +92,7 @@ impl Op {
             Op::MakeDir { .. } => "the target starts in it",
             Op::ReadonlyRootfs => "the target can't change its own system",
             Op::Sysctl { .. } => "the kernel keeps this parameter for each namespace apart",
-            Op::PivotRoot => "the host's file system is gone: there is no path back to it",
+            Op::PivotRoot { .. } => "the host's file system is gone: there is no path back to it",
             Op::MoveRoot => "the host's file system is covered: there is no path back to it",
             Op::Chroot => "paths start here; the host's mounts are shared",
             Op::PropagateRoot { .. } => "whether copies of the root see the mounts made in it",

@@ -197,7 +197,7 @@ pub(super) fn enter(
     let op = match (layout.has(CloneFlags::CLONE_NEWNS), options.no_pivot) {
         (false, _) if spec.root().is_none() => return,
         (false, _) => return steps.container(Op::Chroot, "root.path"),
-        (true, false) => Op::PivotRoot,
+        (true, false) => Op::PivotRoot { cut: travel.tree.is_none() },
         (true, true) => Op::MoveRoot,
     };
     steps.container(op, "root.path");

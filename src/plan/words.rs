@@ -160,7 +160,7 @@ impl fmt::Display for Op {
             Op::ReadonlyRootfs => f.write_str("make the root filesystem read-only"),
             Op::Sysctl { file, value } => write!(f, "write {value:?} to /proc/sys/{}", text(file)),
             Op::Domainname { name } => write!(f, "set domain name {name}"),
-            Op::PivotRoot => f.write_str("pivot_root into the root filesystem"),
+            Op::PivotRoot { .. } => f.write_str("pivot_root into the root filesystem"),
             Op::MoveRoot => f.write_str("move the root filesystem over / and chroot into it"),
             Op::Chroot => f.write_str("chroot into the root directory"),
             Op::PropagateRoot { propagation } => {
@@ -301,7 +301,7 @@ impl Op {
             Op::ReadonlyRootfs => "readonly_rootfs",
             Op::Sysctl { .. } => "sysctl",
             Op::Domainname { .. } => "domainname",
-            Op::PivotRoot => "pivot_root",
+            Op::PivotRoot { .. } => "pivot_root",
             Op::MoveRoot => "move_root",
             Op::Chroot => "chroot",
             Op::PropagateRoot { .. } => "propagate_root",

@@ -29,6 +29,7 @@ pub mod shared;
 pub mod signal;
 pub mod start;
 pub mod terminal;
+pub mod thread;
 
 pub use nix::errno::Errno;
 

@@ -1,0 +1,124 @@
+//! A thread without what the standard library keeps for each: hooks and a name, a packet for
+//! its result, and a mapping of its own for the stack, which together take as long as the
+//! start of the thread itself.
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use super::{Errno, Result};
+
+/// What a thread does, and the descriptor that it does it with.
+pub struct Work {
+    /// Gives what came of it.
+    pub run: fn(OwnedFd) -> Result<()>,
+    /// Its to close.
+    pub fd: OwnedFd,
+}
+
+/// A thread that is at work, or done with it.
+pub struct Thread {
+    /// Until it has been waited for.
+    id: Option<libc::pthread_t>,
+    /// The thread's until it has ended.
+    _stack: Vec<u64>,
+}
+
+impl Thread {
+    /// Begins it, on a stack that takes up the room of a vector; 32 KiB do for a few system
+    /// calls.
+    ///
+    /// # Errors
+    /// `EAGAIN` when a limit on processes is reached, `EINVAL` when the stack is smaller than
+    /// 16 KiB (pthread_create(3), pthread_attr_setstack(3)).
+    pub fn begin(work: Box<Work>, mut stack: Vec<u64>) -> Result<Thread> {
+        let work = Box::into_raw(work);
+        let room = (stack.as_mut_ptr().cast(), stack.capacity() * size_of::<u64>());
+        let mut attributes = MaybeUninit::uninit();
+        let mut id = MaybeUninit::uninit();
+        // SAFETY: the attributes are used after they were initialised; the stack is aligned as
+        // integers of its kind are, holds nothing, and lives until the thread has ended; `run`
+        // gets the work, once.
+        let answer = unsafe {
+            libc::pthread_attr_init(attributes.as_mut_ptr());
+            match libc::pthread_attr_setstack(attributes.as_mut_ptr(), room.0, room.1) {
+                0 => libc::pthread_create(id.as_mut_ptr(), attributes.as_ptr(), run, work.cast()),
+                failed => failed,
+            }
+        };
+        if answer != 0 {
+            // SAFETY: no thread has got it.
+            drop(unsafe { Box::from_raw(work) });
+            return Err(Errno::from_raw(answer));
+        }
+        // SAFETY: pthread_create has succeeded, and so written it.
+        Ok(Thread { id: Some(unsafe { id.assume_init() }), _stack: stack })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What its work came to.
+    pub fn finish(mut self) -> Result<()> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let Some(id) = self.id.take() else {
+            return Ok(());
+        };
+        let mut answer = std::ptr::null_mut();
+        // SAFETY: it has been neither joined nor detached before.
+        unsafe { libc::pthread_join(id, &mut answer) };
+        match answer as i32 {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw(errno)),
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // Nobody asks any more what came of it, but its stack goes.
+        let _ = self.join();
+    }
+}
+
+/// The thread's first function; gives an errno, 0 for none.
+extern "C" fn run(work: *mut c_void) -> *mut c_void {
+    // SAFETY: `begin` gives this thread a box of its own.
+    let Work { run, fd } = *unsafe { Box::from_raw(work.cast::<Work>()) };
+    run(fd).map_or_else(|errno| errno as usize, |()| 0) as *mut c_void
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn stack() -> Vec<u64> {
+        Vec::with_capacity(8192)
+    }
+
+    #[test]
+    fn it_works_with_its_descriptor_and_tells_what_came_of_it() {
+        let (mut ours, its) = std::io::pipe().unwrap();
+        let run = |fd: OwnedFd| File::from(fd).write_all(b"at work").map_err(|_| Errno::EIO);
+        let thread = Thread::begin(Box::new(Work { run, fd: its.into() }), stack()).unwrap();
+        let mut said = String::new();
+        ours.read_to_string(&mut said).unwrap();
+        assert_eq!((said.as_str(), thread.finish()), ("at work", Ok(())));
+        let (ours, _) = std::io::pipe().unwrap();
+        let work = Box::new(Work { run: |_| Err(Errno::EXDEV), fd: ours.into() });
+        assert_eq!(Thread::begin(work, stack()).unwrap().finish(), Err(Errno::EXDEV));
+    }
+
+    #[test]
+    fn without_room_for_a_stack_there_is_none() {
+        let (ours, _) = std::io::pipe().unwrap();
+        let work = Box::new(Work { run: |_| Ok(()), fd: ours.into() });
+        assert_eq!(Thread::begin(work, Vec::with_capacity(64)).err(), Some(Errno::EINVAL));
+    }
+}
