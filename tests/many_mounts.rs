@@ -31,7 +31,7 @@ fn without_kernel_mounts() -> Option<&'static str> {
 
 /// A bundle with something of every kind that comes from the host.
 fn bundle(dir: &TempDir, script: &str) -> Value {
-    let mut config = busybox_bundle(dir, "sh cat ls true");
+    let mut config = busybox_bundle(dir, "sh cat ls sleep true");
     for source in ["source", "source/inner"] {
         fs::create_dir_all(dir.path().join(source)).unwrap();
     }
@@ -116,4 +116,24 @@ fn what_is_missing_is_named_by_its_field() {
     let said = refusal("/mounts/4/destination", "/etc/file/below");
     assert!(said.contains("mounts[6]"), "{said}");
     traces.assert_nothing_new("refusals");
+}
+
+#[test]
+fn what_the_host_mounts_later_reaches_binds_that_receive_it() {
+    let _turn = alone();
+    if skipped(without_root().or_else(without_kernel_mounts)) {
+        return;
+    }
+    let dir = TempDir::new("many-receive");
+    bundle(&dir, "echo up; until [ -e /bound/inner/later ]; do sleep 0.02; done; echo seen");
+    let script = r#"cd $1; mount --bind source source; mount --make-shared source
+        $2 --root state run --bundle . many-receive >said & runtime=$!
+        for wait in $(seq 200); do grep -q up said && break; sleep 0.02; done
+        mount -t tmpfs later source/inner; >source/inner/later
+        for wait in $(seq 200); do grep -q seen said && break; sleep 0.02; done
+        $2 --root state kill many-receive KILL 2>/dev/null; wait $runtime; cat said"#;
+    let mut host = Command::new(SCRIPT);
+    host.args(["sh", "-c", script, "sh"]).arg(dir.path()).arg(binary());
+    let output = host.output().unwrap();
+    assert_eq!(output.stdout, b"up\nseen\n", "{}", said(&output));
 }
