@@ -11,20 +11,19 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{FileStat, Mode, SFlag, stat, umask};
+use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, access, chdir, sethostname, setsid, write};
 
 use super::home::Home;
 use super::inside::Parent;
 use super::journal::Journal;
 use super::{
-    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, inside, intermediate,
-    labels, listener, masks, mounts, procfs, pty, root,
+    CONSOLE, DONE, FAILED, HANDED_OVER, Ready, devices, hand_over, hook, id_maps, inside,
+    intermediate, itself, labels, listener, masks, mounts, procfs, pty, root,
 };
-use crate::plan::op::{Hook, HookStage, IdMap, Op, Schedule, TerminalSize};
+use crate::plan::op::{Hook, HookStage, Op, TerminalSize};
 use crate::plan::{Plan, Side, Step};
 use crate::protection;
-use crate::sys::schedule::SchedAttr;
 use crate::sys::terminal::WindowSize;
 use crate::sys::{self, Result};
 
@@ -149,12 +148,12 @@ impl<'a> Container<'a> {
         // A step that covers nothing of it puts it back.
         let mut parent = self.parent.take();
         match op {
-            Op::MapOwnId { map, line } => map_own_id(*map, line),
+            Op::MapOwnId { map, line } => id_maps::write_own(*map, line),
             Op::EnterTime { offsets } => labels::enter_time(offsets),
             Op::SessionKeyring { name, permissions } => labels::session_keyring(name, *permissions),
             Op::AppArmor { profile } => labels::apparmor(&self.proc, profile),
             Op::SelinuxLabel { label } => labels::selinux(&self.proc, label),
-            Op::OomScore { score } => set_oom_score(score),
+            Op::OomScore { score } => itself::set_oom_score(score),
             Op::Stdio => self.connect_stdio(),
             Op::NullDevice => masks::reopen_null(self.root.as_ref().map(AsFd::as_fd)),
             Op::DieWithParent => self.die_with_parent(),
@@ -162,7 +161,7 @@ impl<'a> Container<'a> {
             Op::JoinCgroup { tasks } => {
                 match self.ready.tasks.iter().find(|(step, _)| *step == index) {
                     Some((_, tasks)) => write(tasks, b"0").map(drop),
-                    None => write_file(tasks, b"0"),
+                    None => itself::write_file(tasks, b"0"),
                 }
             }
             Op::JoinNamespace { namespace } => intermediate::join_namespace(self.ready, *namespace),
@@ -247,11 +246,11 @@ impl<'a> Container<'a> {
                 nix::sys::resource::setrlimit(*resource, *soft, *hard)
             }
             Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
-            Op::Schedule(schedule) => set_scheduler(schedule),
+            Op::Schedule(schedule) => itself::set_scheduler(schedule),
             Op::IoPriority { class, priority } => sys::schedule::ioprio_set(*class, *priority),
             Op::Personality { linux32 } => sys::schedule::personality(*linux32),
             Op::MemoryPolicy(policy) => sys::schedule::set_mempolicy(policy.mode, &policy.nodes),
-            Op::LimitBounding { keep } => limit_bounding(*keep),
+            Op::LimitBounding { keep } => itself::limit_bounding(*keep),
             Op::ClearSecurebits => sys::identity::clear_securebits(),
             Op::KeepCapabilities => sys::identity::keep_capabilities(),
             Op::SetGroups { gids } => sys::identity::setgroups(gids),
@@ -267,14 +266,14 @@ impl<'a> Container<'a> {
                 sys::identity::capset(sets.effective, sets.permitted, sets.inheritable)
             }
             Op::RaiseAmbient { set } => {
-                capabilities(*set).try_for_each(sys::identity::raise_ambient)
+                itself::capabilities(*set).try_for_each(sys::identity::raise_ambient)
             }
             Op::Umask { mask } => {
                 umask(mask.map_or(self.caller_umask, Mode::from_bits_truncate));
                 Ok(())
             }
             Op::NoNewPrivs => sys::identity::set_no_new_privs(),
-            Op::OwnPipes { uid } => own_pipes(*uid),
+            Op::OwnPipes { uid } => itself::own_pipes(*uid),
             Op::Home { uid } => {
                 self.home = Some(Home::look_up(*uid));
                 Ok(())
@@ -388,7 +387,7 @@ impl<'a> Container<'a> {
     /// caller waits for the end of pipes, and the next verb for the state directory's lock.
     fn close_inherited(&self, first: u32) -> Result<()> {
         if let Some(slave) = self.slave.as_ref().filter(|_| self.plan.hands_over()) {
-            connect_to(slave.as_fd())?;
+            itself::connect_to(slave.as_fd())?;
         }
         let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
         let states = self.ready.states;
@@ -427,7 +426,7 @@ impl<'a> Container<'a> {
         let Some(slave) = &self.slave else {
             return Ok(());
         };
-        connect_to(slave.as_fd())?;
+        itself::connect_to(slave.as_fd())?;
         if controlling_terminal { sys::terminal::set_controlling() } else { Ok(()) }
     }
 
@@ -456,72 +455,4 @@ impl<'a> Container<'a> {
         }
         failure
     }
-}
-
-/// Makes a terminal the standard input, output and error.
-fn connect_to(slave: BorrowedFd<'_>) -> Result<()> {
-    (0..3).try_for_each(|number| sys::descriptors::dup_onto(slave, number))
-}
-
-fn map_own_id(map: IdMap, line: &str) -> Result<()> {
-    match map {
-        IdMap::Uid => procfs::write(c"self/uid_map", line.as_bytes()),
-        IdMap::Gid => {
-            // An ordinary user could otherwise drop a group that denies them access.
-            procfs::write(c"self/setgroups", b"deny")?;
-            procfs::write(c"self/gid_map", line.as_bytes())
-        }
-    }
-}
-
-pub(super) fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
-    let file = sys::file::open(path, OFlag::O_WRONLY)?;
-    let written = write(&file, bytes)?;
-    if written == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
-}
-
-/// What else a caller connects stays theirs: files, and terminals.
-fn own_pipes(uid: u32) -> Result<()> {
-    for number in 0..3 {
-        // One that isn't open is no pipe either.
-        let is_pipe = |found: &FileStat| inside::file_type(found.st_mode) == SFlag::S_IFIFO;
-        if sys::descriptors::fstat_number(number).is_ok_and(|found| is_pipe(&found)) {
-            sys::descriptors::fchown_number(number, uid)?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn set_oom_score(score: &str) -> Result<()> {
-    procfs::write(c"self/oom_score_adj", score.as_bytes())
-}
-
-fn set_scheduler(schedule: &Schedule) -> Result<()> {
-    let &Schedule { policy, flags, nice, priority, runtime, deadline, period } = schedule;
-    let attributes = SchedAttr {
-        policy,
-        flags,
-        nice,
-        priority,
-        runtime,
-        deadline,
-        period,
-        ..SchedAttr::default()
-    };
-    sys::schedule::sched_setattr(attributes)
-}
-
-/// Drops what isn't kept, up to the last capability that this kernel knows.
-fn limit_bounding(keep: u64) -> Result<()> {
-    for capability in capabilities(!keep) {
-        match sys::identity::drop_bounding(capability) {
-            Err(Errno::EINVAL) => break,
-            answer => answer?,
-        }
-    }
-    Ok(())
-}
-
-fn capabilities(set: u64) -> impl Iterator<Item = u8> {
-    (0..64).filter(move |number| set & (1 << number) != 0)
 }

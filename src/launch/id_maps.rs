@@ -8,6 +8,7 @@ use super::procfs;
 use crate::error::{Error, Result};
 use crate::host::find_tool;
 use crate::plan::op::{IdMap, IdRange, Mapper};
+use crate::sys;
 
 /// Writes one map of process `pid`; a map can be written once only.
 ///
@@ -50,4 +51,16 @@ fn with_tool(pid: Pid, tool: &str, ranges: &[IdRange]) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::said(step, said.trim().to_owned())
         .hint("check /etc/subuid and /etc/subgid, or use --userns single"))
+}
+
+/// Maps the one id of an ordinary user in their new user namespace, by the process itself.
+pub(super) fn write_own(map: IdMap, line: &str) -> sys::Result<()> {
+    match map {
+        IdMap::Uid => procfs::write(c"self/uid_map", line.as_bytes()),
+        IdMap::Gid => {
+            // An ordinary user could otherwise drop a group that denies them access.
+            procfs::write(c"self/setgroups", b"deny")?;
+            procfs::write(c"self/gid_map", line.as_bytes())
+        }
+    }
 }

@@ -8,9 +8,9 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
-use super::container::{self, Container};
+use super::container::Container;
 use super::journal::Journal;
-use super::{FAILED, Ready, labels, procfs};
+use super::{FAILED, Ready, itself, labels, procfs};
 use crate::plan::op::Op;
 use crate::plan::{Plan, Side, Step};
 use crate::sys::{self, Result};
@@ -45,11 +45,11 @@ fn carry_out(
         Op::JoinNamespace { namespace } => join_namespace(ready, *namespace),
         Op::JoinProcess { namespaces } => join_process(ready, *namespaces),
         Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
-        Op::OomScore { score } => container::set_oom_score(score),
+        Op::OomScore { score } => itself::set_oom_score(score),
         Op::AppArmor { profile } => labels::apparmor(&procfs::Host::default(), profile),
         Op::SelinuxLabel { label } => labels::selinux(&procfs::Host::default(), label),
         Op::Undumpable => sys::identity::set_undumpable(),
-        Op::JoinCgroup { tasks } => container::write_file(tasks, b"0"),
+        Op::JoinCgroup { tasks } => itself::write_file(tasks, b"0"),
         Op::Clone { namespaces, .. } => {
             let pid = sys::process::clone3_sibling(*namespaces, ready.cgroup, &mut || {
                 Container::new(plan, ready, journal, sync).walk()

@@ -20,6 +20,7 @@ pub(crate) mod hook;
 mod id_maps;
 mod inside;
 mod intermediate;
+mod itself;
 mod journal;
 mod labels;
 mod listener;
@@ -34,6 +35,7 @@ mod root;
 mod runtime;
 mod trees;
 mod units;
+mod waiting;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -16,8 +16,8 @@ use nix::unistd::{Pid, geteuid};
 use super::container::Container;
 use super::network::Network;
 use super::{
-    CONSOLE, Caller, DONE, GO, HANDED_OVER, Journal, LISTENER, Lent, Ready, Running, cgroup,
-    hand_over, hint, hook, id_maps, intermediate, listener, net_devices, procfs, trees, units,
+    Caller, Journal, Lent, Ready, Running, cgroup, hand_over, hint, hook, id_maps, intermediate,
+    net_devices, procfs, trees, units,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -28,10 +28,10 @@ use crate::sys::process::Cloned;
 
 /// The runtime's side of a launch, and what is to be undone when it fails.
 pub(super) struct Runtime<'a> {
-    plan: &'a Plan,
-    caller: Caller<'a>,
-    journal: Journal,
-    sync: OwnedFd,
+    pub(super) plan: &'a Plan,
+    pub(super) caller: Caller<'a>,
+    pub(super) journal: Journal,
+    pub(super) sync: OwnedFd,
     /// The container's end; it is closed here once the container has it.
     container_sync: Option<OwnedFd>,
     namespaces: Vec<(CloneFlags, OwnedFd)>,
@@ -40,9 +40,9 @@ pub(super) struct Runtime<'a> {
     states: Option<[File; 2]>,
     /// What [`Op::OpenTree`] has opened.
     trees: Vec<OwnedFd>,
-    init: Option<Cloned>,
-    console: Option<OwnedFd>,
-    is_cgroup_checked: bool,
+    pub(super) init: Option<Cloned>,
+    pub(super) console: Option<OwnedFd>,
+    pub(super) is_cgroup_checked: bool,
     cgroup_files: cgroup::Files,
     sweeper: Option<Sweeper>,
 }
@@ -135,8 +135,7 @@ impl<'a> Runtime<'a> {
             }
             Op::OpenNamespace { namespace, path } => self.open_namespace(step, *namespace, path),
             Op::OpenKernelMounts => {
-                let opened = sys::namespace::kernel_mounts()
-                    .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op))?;
+                let opened = sys::namespace::kernel_mounts().map_err(|e| explained(step, e))?;
                 self.namespaces.push((CloneFlags::CLONE_NEWNS, opened));
                 Ok(())
             }
@@ -149,29 +148,18 @@ impl<'a> Runtime<'a> {
                 Ok(())
             }
             Op::Clone { namespaces, cgroup } => self.clone(step, *namespaces, cgroup.as_deref()),
-            Op::MapIds { map, ranges, by } => match &self.init {
-                Some(init) => id_maps::write(init.pid, *map, ranges, *by),
-                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
-            },
-            Op::OomScore { score } => match &self.init {
-                Some(init) => {
-                    let file = format!("{}/oom_score_adj", init.pid);
-                    procfs::write(file.as_str(), score.as_bytes()).map_err(|errno| {
-                        hint::explain(Error::system(step.op.to_string(), errno), &step.op)
-                    })
-                }
-                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
-            },
-            Op::MoveNetDevice { name, inside } => match &self.init {
-                Some(init) => net_devices::take(init.pid, name, inside)
-                    .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op)),
-                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
-            },
-            Op::Rlimit { resource, soft, hard } => match &self.init {
-                Some(init) => sys::process::prlimit(init.pid, *resource, *soft, *hard)
-                    .map_err(|e| hint::explain(Error::system(step.op.to_string(), e), &step.op)),
-                None => Err(Error::said(step.op.to_string(), "no process has been cloned yet")),
-            },
+            Op::MapIds { map, ranges, by } => id_maps::write(self.pid(step)?, *map, ranges, *by),
+            Op::OomScore { score } => {
+                let file = format!("{}/oom_score_adj", self.pid(step)?);
+                procfs::write(file.as_str(), score.as_bytes()).map_err(|e| explained(step, e))
+            }
+            Op::MoveNetDevice { name, inside } => {
+                net_devices::take(self.pid(step)?, name, inside).map_err(|e| explained(step, e))
+            }
+            Op::Rlimit { resource, soft, hard } => {
+                sys::process::prlimit(self.pid(step)?, *resource, *soft, *hard)
+                    .map_err(|e| explained(step, e))
+            }
             Op::OpenTree(tree) => {
                 let opened = trees::open(tree).map_err(|e| hint::explain(e, &step.op))?;
                 self.trees.push(opened);
@@ -185,6 +173,12 @@ impl<'a> Runtime<'a> {
             Op::Hook(hook) => self.run_hook(hook),
             other => Err(Error::said(other.to_string(), "this step belongs to the container")),
         }
+    }
+
+    /// The container's process.
+    fn pid(&self, step: &Step) -> Result<Pid> {
+        let unborn = || Error::said(step.op.to_string(), "no process has been cloned yet");
+        self.init.as_ref().map(|init| init.pid).ok_or_else(unborn)
     }
 
     fn set_up_cgroup(&mut self, step: &Step) -> Result<()> {
@@ -211,7 +205,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {
-        let failed = |errno| hint::explain(Error::system(step.op.to_string(), errno), &step.op);
+        let failed = |errno| explained(step, errno);
         let opened = sys::file::open(path, OFlag::O_RDONLY).map_err(failed)?;
         if sys::namespace::kind(opened.as_fd()).map_err(failed)? != namespace.bits() {
             return Err(failed(Errno::EINVAL));
@@ -221,7 +215,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn clone(&mut self, step: &Step, namespaces: CloneFlags, cgroup: Option<&CStr>) -> Result<()> {
-        let failed = |errno| hint::explain(Error::system(step.op.to_string(), errno), &step.op);
+        let failed = |errno| explained(step, errno);
         let cgroup = cgroup.map(open_dir).transpose().map_err(failed)?;
         let sync = self.take_sync(step)?;
         let (plan, journal, lent) = (self.plan, &self.journal, self.lent(None));
@@ -331,7 +325,7 @@ impl<'a> Runtime<'a> {
         Ok(())
     }
 
-    fn state(&self, status: &str) -> String {
+    pub(super) fn state(&self, status: &str) -> String {
         let pid = self.init.as_ref().map_or(0, |init| init.pid.as_raw());
         self.caller.state.map_or_else(String::new, |render| render(pid, status))
     }
@@ -349,120 +343,8 @@ impl<'a> Runtime<'a> {
         hook::run(hook, &self.state(status), &|| self.is_cancelled())
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.caller.is_cancelled.is_some_and(|asks| asks())
-    }
-
-    /// The runtime's steps are done. A container that isn't there any more has left the
-    /// reason in the journal.
-    fn go_on(&mut self, index: usize) -> Result<()> {
-        match sys::message::send(self.sync.as_fd(), GO, None) {
-            Ok(()) => Ok(()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.post_mortem(None)),
-            Err(errno) => Err(Error::system(format!("let step {} begin", index + 1), errno)),
-        }
-    }
-
-    fn await_container(&mut self) -> Result<()> {
-        loop {
-            match self.receive()? {
-                Some(DONE) => return Ok(()),
-                Some(_) => {}
-                None => return Err(self.post_mortem(None)),
-            }
-        }
-    }
-
-    /// End-of-file: the target's execve closed the socket, or the process ended early.
-    fn await_exec(&mut self) -> Result<()> {
-        while self.receive()?.is_some() {}
-        if self.journal.failure().is_some() || self.journal.current() != last_step(self.plan) {
-            return Err(self.post_mortem(None));
-        }
-        // execve itself can't write its end.
-        self.journal.end(self.plan.steps.len() - 1);
-        Ok(())
-    }
-
-    /// The container has everything but its target, and waits for another process.
-    fn await_hand_over(&mut self) -> Result<()> {
-        loop {
-            match self.receive()? {
-                Some(HANDED_OVER) => return Ok(()),
-                Some(_) => {}
-                None => return Err(self.post_mortem(None)),
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Result<Option<u8>> {
-        let failed = |errno| Error::system("listen to the container", errno);
-        match sys::message::receive(self.sync.as_fd()) {
-            Err(Errno::ECONNRESET) | Ok(None) => Ok(None),
-            Ok(Some((byte, fd))) => {
-                match (byte, fd) {
-                    (CONSOLE, fd) => self.console = fd,
-                    (LISTENER, Some(fd)) => self.deliver_listener(fd)?,
-                    _ => {}
-                }
-                Ok(Some(byte))
-            }
-            Err(errno) => Err(failed(errno)),
-        }
-    }
-
-    /// The container goes on when whoever is to be asked by its filter has the listener.
-    fn deliver_listener(&self, fd: OwnedFd) -> Result<()> {
-        let named = self.plan.steps.iter().find_map(|step| match &step.op {
-            Op::Seccomp { listener, .. } => listener.as_ref(),
-            _ => None,
-        });
-        let (Some(named), Some(init)) = (named, &self.init) else {
-            return Err(Error::said("send a seccomp listener", "the plan has none"));
-        };
-        listener::deliver(named, fd.as_fd(), init.pid.as_raw(), &self.state("creating"))?;
-        match sys::message::send(self.sync.as_fd(), GO, None) {
-            // A process that is gone meanwhile is noticed by whoever waits for it.
-            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
-            Err(errno) => Err(Error::system("go on after the seccomp listener", errno)),
-        }
-    }
-
-    /// Why the other side ended before its time; `status` is that of a process which has
-    /// been waited for already.
-    fn post_mortem(&mut self, status: Option<i32>) -> Error {
-        if let Some((index, errno)) = self.journal.failure()
-            && let Some(step) = self.plan.steps.get(index)
-        {
-            return hint::failed_step(self.plan, &self.journal, step, errno);
-        }
-        if let Some(Err(errno)) = self.caller.network.take().map(Network::finish) {
-            let is_made = |step: &&Step| matches!(step.op, Op::MakeNetwork);
-            if let Some(step) = self.plan.steps.iter().find(is_made) {
-                return hint::failed_step(self.plan, &self.journal, step, errno);
-            }
-        }
-        let current = self.journal.current().and_then(|index| self.plan.steps.get(index));
-        let step = current.map_or_else(|| "start the container".to_owned(), |s| s.op.to_string());
-        let wait = |init: Cloned| sys::process::wait4(init.pid, true).ok().flatten();
-        let status = status.or_else(|| self.init.take().and_then(wait).map(|(status, _)| status));
-        let signal = match status {
-            Some(status) if libc::WIFSIGNALED(status) => libc::WTERMSIG(status),
-            _ => return Error::said(step, "its process ended without a word"),
-        };
-        let place = current.map_or("", |step| step.place.as_str());
-        if signal == libc::SIGKILL && self.is_cancelled() {
-            return Error::said(step, "the container was deleted meanwhile").at(place);
-        }
-        let error = Error::said(step, format!("its process was killed by signal {signal}"));
-        let error = error.at(place);
-        if signal == libc::SIGSYS {
-            return error.hint(hint::FILTERED);
-        }
-        if signal == libc::SIGKILL && self.is_cgroup_checked {
-            return error.hint("the memory limit (--memory) may be too small to start in");
-        }
-        error
     }
 
     fn narrate(&mut self) {
@@ -494,6 +376,10 @@ impl<'a> Runtime<'a> {
     }
 }
 
+fn explained(step: &Step, errno: Errno) -> Error {
+    hint::explain(Error::system(step.op.to_string(), errno), &step.op)
+}
+
 fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {
     sys::file::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
@@ -507,8 +393,4 @@ fn open_tasks(step: &Step) -> Option<OwnedFd> {
         }
         _ => None,
     }
-}
-
-fn last_step(plan: &Plan) -> Option<usize> {
-    plan.steps.len().checked_sub(1)
 }
