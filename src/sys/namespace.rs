@@ -46,16 +46,11 @@ pub fn own_mounts() -> Result<usize> {
 /// second of all, and like the first it lasts as long as the machine runs.
 ///
 /// # Errors
-/// `ENOENT` when the second isn't so small or belongs to another user namespace; `EPERM` for
-/// who has no rights over it; `ENOTTY` before Linux 6.12.
+/// `ENOENT` when the second isn't so small, belongs to another user namespace, or is too far;
+/// `EPERM` for who has no rights over it, or isn't in the first pid namespace; `ENOTTY` before
+/// Linux 6.12.
 pub fn kernel_mounts() -> Result<OwnedFd> {
-    let mut first = super::file::open(OWN_MOUNTS, OFlag::O_RDONLY)?;
-    for _ in 0..FAR {
-        first = match neighbour(first.as_fd(), NS_MNT_GET_PREV) {
-            Err(Errno::ENOENT) => break,
-            before => before?.0,
-        };
-    }
+    let first = first_mounts()?;
     let (second, mounts) = neighbour(first.as_fd(), NS_MNT_GET_NEXT)?;
     let owner = ask(second.as_fd(), NS_GET_USERNS, std::ptr::null_mut())?;
     let own = super::file::open(c"/proc/self/ns/user", OFlag::O_RDONLY)?;
@@ -64,6 +59,18 @@ pub fn kernel_mounts() -> Result<OwnedFd> {
 }
 
 const OWN_MOUNTS: &std::ffi::CStr = c"/proc/self/ns/mnt";
+
+/// The machine's first mount namespace.
+fn first_mounts() -> Result<OwnedFd> {
+    let mut at = super::file::open(OWN_MOUNTS, OFlag::O_RDONLY)?;
+    for _ in 0..FAR {
+        at = match neighbour(at.as_fd(), NS_MNT_GET_PREV) {
+            Err(Errno::ENOENT) => return Ok(at),
+            before => before?.0,
+        };
+    }
+    Err(Errno::ENOENT)
+}
 
 /// The mount namespace that was made before or after another, and how many mounts it has.
 fn neighbour(namespace: BorrowedFd<'_>, which: u32) -> Result<(OwnedFd, usize)> {
@@ -98,6 +105,16 @@ fn owned(fd: i32) -> OwnedFd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_own_is_a_mount_namespace() {
+        match kernel_mounts() {
+            Ok(found) => assert_eq!(kind(found.as_fd()), Ok(libc::CLONE_NEWNS)),
+            Err(errno) => {
+                assert!(matches!(errno, Errno::ENOENT | Errno::EPERM | Errno::ENOTTY), "{errno}")
+            }
+        }
+    }
 
     #[test]
     fn the_mounts_are_counted_as_mountinfo_lists_them() {
