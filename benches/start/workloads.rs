@@ -264,7 +264,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "a call of getppid, engine-default bundle",
         unit: "ns",
         measure: work::number,
-        effort: Effort::Few,
+        effort: Effort::BackToBack,
         needs_root: true,
         prepare: None,
         contenders: &[
@@ -281,7 +281,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "a call of openat and close, engine-default bundle",
         unit: "ns",
         measure: work::number,
-        effort: Effort::Few,
+        effort: Effort::BackToBack,
         needs_root: true,
         prepare: None,
         contenders: &[
