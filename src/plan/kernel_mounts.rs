@@ -16,7 +16,7 @@ use super::{Options, hooks_of_stage};
 use crate::host::Host;
 
 /// Filesystems that need nothing of the host's; the options of others may name its files.
-const OWN: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+const OWN: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2"];
 
 /// The hooks before pivot_root.
 const EARLY: [HookStage; 3] =
@@ -38,8 +38,13 @@ pub(super) fn are_entered(
         && travel.tree.is_some();
     // Until pivot_root a hook finds the host's files in the container's mount namespace.
     let none = |stage: &HookStage| hooks_of_stage(spec, *stage).is_ok_and(|hooks| hooks.is_empty());
-    let is_within_reach =
-        |entry: &Entry| entry.is_bind() || entry.options.remount || OWN.contains(&entry.fstype());
+    // Without a namespace of its own the container's cgroup is bound, and a scope that systemd
+    // makes for the cloned process isn't there before.
+    let has_cgroup = host.systemd.is_none() || layout.has(CloneFlags::CLONE_NEWCGROUP);
+    let is_within_reach = |entry: &Entry| match entry.is_cgroup() {
+        true => has_cgroup,
+        false => entry.is_bind() || entry.options.remount || OWN.contains(&entry.fstype()),
+    };
     host.many_mounts
         && options.oci
         && !options.no_pivot
@@ -59,9 +64,14 @@ mod tests {
     use super::super::tests::root;
     use super::super::{Options, Plan};
     use super::*;
+    use crate::host::Systemd;
 
     /// The plan of a bundle with a few mounts, on a host with many, after `change`.
     fn plan(change: impl FnOnce(&mut Value, &mut Options)) -> Plan {
+        plan_on(root(), change)
+    }
+
+    fn plan_on(host: Host, change: impl FnOnce(&mut Value, &mut Options)) -> Plan {
         let mut config = json!({
             "ociVersion": "1.3.0",
             "root": { "path": "/r" },
@@ -76,7 +86,7 @@ mod tests {
         });
         let mut options = Options { name: "box".into(), oci: true, ..Default::default() };
         change(&mut config, &mut options);
-        let host = Host { many_mounts: true, ..root() };
+        let host = Host { many_mounts: true, ..host };
         Plan::new(&serde_json::from_value(config).unwrap(), &options, &host).unwrap()
     }
 
@@ -153,6 +163,20 @@ mod tests {
             assert!(!opened, "{fields:?}\n{plan}");
         }
         assert!(enters(&plan(|config, _| set(config, "/hooks/startContainer", hook))));
+    }
+
+    #[test]
+    fn a_scope_that_is_still_to_be_made_cannot_be_opened_before() {
+        let controllers = vec!["memory".to_owned(), "pids".to_owned()];
+        let cgroup = String::new();
+        let systemd = Some(Systemd { user: false, version: 252, cgroup, controllers });
+        let host = Host { systemd, ..root() };
+        let own =
+            |config: &mut Value| set(config, "/linux/namespaces/2", json!({"type": "cgroup"}));
+        assert!(!enters(&plan_on(host.clone(), |_, _| {})));
+        assert!(enters(&plan_on(host.clone(), |config, _| own(config))));
+        let without = |config: &mut Value| set(config, "/mounts/2/type", json!("tmpfs"));
+        assert!(enters(&plan_on(host, |config, _| without(config))));
     }
 
     /// Sets a field, after making what is missing of its path.
