@@ -41,7 +41,7 @@ pub(super) struct Container<'a> {
     /// The connection to `start`, once it has come.
     start: Option<OwnedFd>,
     kernel: mounts::Kernel,
-    proc: procfs::Host,
+    proc: procfs::Proc,
     masks: masks::Masks,
     caller_umask: Mode,
     home: Option<Home>,
@@ -68,7 +68,7 @@ impl<'a> Container<'a> {
             slave: None,
             start: None,
             kernel: mounts::Kernel::default(),
-            proc: procfs::Host::default(),
+            proc: procfs::Proc::default(),
             masks: masks::Masks::default(),
             caller_umask,
             home: None,
@@ -170,7 +170,7 @@ impl<'a> Container<'a> {
             Op::Unshare { namespaces } => unshare(*namespaces),
             Op::LoopbackUp => sys::network::loopback_up(),
             Op::NewMounts => {
-                self.proc = procfs::Host::held()?;
+                self.proc = procfs::Proc::held()?;
                 intermediate::join_namespace(self.ready, CloneFlags::CLONE_NEWNS)?;
                 unshare(CloneFlags::CLONE_NEWNS)
             }
@@ -236,7 +236,7 @@ impl<'a> Container<'a> {
             Op::Sysctl { file, value } => self.proc.write_parameter(file, value),
             Op::Domainname { name } => sys::identity::setdomainname(name),
             Op::PivotRoot { cut } => {
-                self.proc = procfs::Host::default();
+                self.proc = procfs::Proc::default();
                 root::pivot(self.root()?, *cut)
             }
             Op::MoveRoot => root::move_over(self.root()?),

@@ -72,6 +72,11 @@ fn rootfs(plan: &Plan) -> Option<&CStr> {
     })
 }
 
+/// The error of an operation that the runtime carries out, with the known way out.
+pub(super) fn failed(op: &Op, errno: Errno) -> Error {
+    explain(Error::system(op.to_string(), errno), op)
+}
+
 /// Adds the known way out to an error of an operation.
 pub(super) fn explain(error: Error, op: &Op) -> Error {
     let Some(errno) = error.errno() else {

@@ -46,8 +46,8 @@ fn carry_out(
         Op::JoinProcess { namespaces } => join_process(ready, *namespaces),
         Op::CpuAffinity { cpus, .. } => sys::schedule::sched_setaffinity(cpus),
         Op::OomScore { score } => itself::set_oom_score(score),
-        Op::AppArmor { profile } => labels::apparmor(&procfs::Host::default(), profile),
-        Op::SelinuxLabel { label } => labels::selinux(&procfs::Host::default(), label),
+        Op::AppArmor { profile } => labels::apparmor(&procfs::Proc::default(), profile),
+        Op::SelinuxLabel { label } => labels::selinux(&procfs::Proc::default(), label),
         Op::Undumpable => sys::identity::set_undumpable(),
         Op::JoinCgroup { tasks } => itself::write_file(tasks, b"0"),
         Op::Clone { namespaces, .. } => {

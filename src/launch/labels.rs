@@ -12,7 +12,7 @@ use crate::plan::NEWTIME;
 use crate::sys::{self, Result};
 
 /// Runs what is executed next under an AppArmor profile (aa_change_onexec(2)).
-pub(super) fn apparmor(proc: &procfs::Host, profile: &CStr) -> Result<()> {
+pub(super) fn apparmor(proc: &procfs::Proc, profile: &CStr) -> Result<()> {
     let mut command = [0; 4096];
     let (verb, name) = (b"exec ", profile.to_bytes());
     let length = verb.len() + name.len();
@@ -27,7 +27,7 @@ pub(super) fn apparmor(proc: &procfs::Host, profile: &CStr) -> Result<()> {
 }
 
 /// Runs what is executed next with an SELinux label (setexeccon(3)).
-pub(super) fn selinux(proc: &procfs::Host, label: &CStr) -> Result<()> {
+pub(super) fn selinux(proc: &procfs::Proc, label: &CStr) -> Result<()> {
     proc.write(c"thread-self/attr/exec", label.to_bytes())
 }
 

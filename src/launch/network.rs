@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{DONE, hint};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::op::Op;
 use crate::sys;
 use crate::sys::thread::{Thread, Work};
@@ -28,10 +28,7 @@ impl Network {
     /// # Errors
     /// Those of socketpair(2) and of pthread_create(3).
     pub(crate) fn begin() -> Result<Self> {
-        let failed = |errno| {
-            let op = Op::MakeNetwork;
-            hint::explain(Error::system(op.to_string(), errno), &op).at("linux.namespaces")
-        };
+        let failed = |errno| hint::failed(&Op::MakeNetwork, errno).at("linux.namespaces");
         let (source, sink) = sys::message::pair().map_err(failed)?;
         let work = Box::new(Work { run: make_and_send, fd: sink });
         let thread = Thread::begin(work, Vec::with_capacity(STACK)).map_err(failed)?;

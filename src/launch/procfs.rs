@@ -32,18 +32,18 @@ pub(super) fn is_top(fd: BorrowedFd<'_>) -> Result<bool> {
 
 /// Writes to a file by its path below /proc, in one call.
 pub(super) fn write<P: NixPath + ?Sized>(file: &P, bytes: &[u8]) -> Result<()> {
-    Host::default().write(file, bytes)
+    Proc::default().write(file, bytes)
 }
 
 /// The host's /proc, looked up for each write, unless it is held since its path is about to
 /// lead elsewhere.
 #[derive(Default)]
-pub(super) struct Host(Option<OwnedFd>);
+pub(super) struct Proc(Option<OwnedFd>);
 
-impl Host {
+impl Proc {
     /// Opens it for all further writes.
     pub(super) fn held() -> Result<Self> {
-        open_top().map(|top| Host(Some(top)))
+        open_top().map(|top| Proc(Some(top)))
     }
 
     /// As [`write()`].

@@ -16,8 +16,8 @@ use nix::unistd::{Pid, geteuid};
 use super::container::Container;
 use super::network::Network;
 use super::{
-    Caller, Journal, Lent, Ready, Running, cgroup, hand_over, hint, hook, id_maps, intermediate,
-    net_devices, procfs, trees, units,
+    Caller, DONE, HANDED_OVER, Journal, Lent, Ready, Running, cgroup, hand_over, hint, hook,
+    id_maps, intermediate, net_devices, procfs, trees, units,
 };
 use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ impl<'a> Runtime<'a> {
                 (Some(Side::Container), Side::Runtime) => {
                     is_meanwhile = plan.is_meanwhile(index);
                     if !is_meanwhile {
-                        self.await_container()?;
+                        self.await_word(DONE)?;
                     }
                 }
                 (Some(Side::Runtime), Side::Container) if index > clone + 1 => self.go_on(index)?,
@@ -102,7 +102,10 @@ impl<'a> Runtime<'a> {
             outcome.map_err(|error| self.name(error, index))?;
             self.journal.end(index);
         }
-        let outcome = if plan.hands_over() { self.await_hand_over() } else { self.await_exec() };
+        let outcome = match plan.hands_over() {
+            true => self.await_word(HANDED_OVER),
+            false => self.await_exec(),
+        };
         crate::protection::close_mount();
         outcome
     }
@@ -135,7 +138,8 @@ impl<'a> Runtime<'a> {
             }
             Op::OpenNamespace { namespace, path } => self.open_namespace(step, *namespace, path),
             Op::OpenKernelMounts => {
-                let opened = sys::namespace::kernel_mounts().map_err(|e| explained(step, e))?;
+                let opened =
+                    sys::namespace::kernel_mounts().map_err(|e| hint::failed(&step.op, e))?;
                 self.namespaces.push((CloneFlags::CLONE_NEWNS, opened));
                 Ok(())
             }
@@ -151,14 +155,14 @@ impl<'a> Runtime<'a> {
             Op::MapIds { map, ranges, by } => id_maps::write(self.pid(step)?, *map, ranges, *by),
             Op::OomScore { score } => {
                 let file = format!("{}/oom_score_adj", self.pid(step)?);
-                procfs::write(file.as_str(), score.as_bytes()).map_err(|e| explained(step, e))
+                procfs::write(file.as_str(), score.as_bytes())
+                    .map_err(|e| hint::failed(&step.op, e))
             }
-            Op::MoveNetDevice { name, inside } => {
-                net_devices::take(self.pid(step)?, name, inside).map_err(|e| explained(step, e))
-            }
+            Op::MoveNetDevice { name, inside } => net_devices::take(self.pid(step)?, name, inside)
+                .map_err(|e| hint::failed(&step.op, e)),
             Op::Rlimit { resource, soft, hard } => {
                 sys::process::prlimit(self.pid(step)?, *resource, *soft, *hard)
-                    .map_err(|e| explained(step, e))
+                    .map_err(|e| hint::failed(&step.op, e))
             }
             Op::OpenTree(tree) => {
                 let opened = trees::open(tree).map_err(|e| hint::explain(e, &step.op))?;
@@ -205,7 +209,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn open_namespace(&mut self, step: &Step, namespace: CloneFlags, path: &CStr) -> Result<()> {
-        let failed = |errno| explained(step, errno);
+        let failed = |errno| hint::failed(&step.op, errno);
         let opened = sys::file::open(path, OFlag::O_RDONLY).map_err(failed)?;
         if sys::namespace::kind(opened.as_fd()).map_err(failed)? != namespace.bits() {
             return Err(failed(Errno::EINVAL));
@@ -215,7 +219,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn clone(&mut self, step: &Step, namespaces: CloneFlags, cgroup: Option<&CStr>) -> Result<()> {
-        let failed = |errno| explained(step, errno);
+        let failed = |errno| hint::failed(&step.op, errno);
         let cgroup = cgroup.map(open_dir).transpose().map_err(failed)?;
         let sync = self.take_sync(step)?;
         let (plan, journal, lent) = (self.plan, &self.journal, self.lent(None));
@@ -374,10 +378,6 @@ impl<'a> Runtime<'a> {
         }
         self.narrate();
     }
-}
-
-fn explained(step: &Step, errno: Errno) -> Error {
-    hint::explain(Error::system(step.op.to_string(), errno), &step.op)
 }
 
 fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::network::Network;
 use super::runtime::Runtime;
-use super::{CONSOLE, DONE, GO, HANDED_OVER, LISTENER, hint, listener};
+use super::{CONSOLE, GO, LISTENER, hint, listener};
 use crate::error::{Error, Result};
 use crate::plan::op::Op;
 use crate::plan::{Plan, Step};
@@ -25,10 +25,11 @@ impl Runtime<'_> {
         }
     }
 
-    pub(super) fn await_container(&mut self) -> Result<()> {
+    /// Waits until the container's process says this.
+    pub(super) fn await_word(&mut self, word: u8) -> Result<()> {
         loop {
             match self.receive()? {
-                Some(DONE) => return Ok(()),
+                Some(said) if said == word => return Ok(()),
                 Some(_) => {}
                 None => return Err(self.post_mortem(None)),
             }
@@ -44,17 +45,6 @@ impl Runtime<'_> {
         // execve itself can't write its end.
         self.journal.end(self.plan.steps.len() - 1);
         Ok(())
-    }
-
-    /// The container has everything but its target, and waits for another process.
-    pub(super) fn await_hand_over(&mut self) -> Result<()> {
-        loop {
-            match self.receive()? {
-                Some(HANDED_OVER) => return Ok(()),
-                Some(_) => {}
-                None => return Err(self.post_mortem(None)),
-            }
-        }
     }
 
     fn receive(&mut self) -> Result<Option<u8>> {

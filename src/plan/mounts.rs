@@ -259,7 +259,7 @@ fn one_mount(steps: &mut Steps, entry: &Entry, given: &Given) -> Result<()> {
     if fstype == "sysfs" {
         given.enter_network(steps);
     }
-    if fstype == "cgroup" {
+    if entry.is_cgroup() {
         given.enter_cgroup(steps)?;
         return cgroup_mounts::mount(steps, place, new, given);
     }

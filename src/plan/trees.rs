@@ -6,6 +6,8 @@
 //! runtime opens such trees before the clone, and the container's process inherits them and
 //! puts them into place.
 
+use std::ffi::CString;
+
 use oci_spec::runtime::LinuxIdMapping;
 
 use super::mounts::{Entry, Given};
@@ -14,8 +16,6 @@ use super::op::{IdRange, MountIds, Op, OpenTree, Propagation};
 use super::{Steps, cgroup_mounts};
 use crate::error::Result;
 
-const ROOT: &str = "root.path";
-
 /// The runtime's steps, one for each tree, in the order in which [`Given::next_tree`] is asked
 /// for them: the root filesystem, then those of `mounts`.
 pub(super) fn open(
@@ -23,21 +23,24 @@ pub(super) fn open(
     given: &Given,
     propagation: Option<Propagation>,
 ) -> Result<()> {
-    let tree = |steps: &mut Steps, source: &[u8], recursive, ids, place: &str| {
-        let (source, is_rootfs) = (steps.c_string(place, source)?, place == ROOT);
-        let tree = OpenTree { source, recursive, ids, is_rootfs, propagation };
-        steps.runtime(Op::OpenTree(tree), place);
+    let source = CString::default();
+    let tree = OpenTree { source, recursive: false, ids: None, is_rootfs: false, propagation };
+    let push = |steps: &mut Steps, place: &str, source: &[u8], tree: OpenTree| {
+        let source = steps.c_string(place, source)?;
+        steps.runtime(Op::OpenTree(OpenTree { source, ..tree }), place);
         Ok(())
     };
     let from_kernel = given.layout.from_kernel;
     if let Some(root) = given.spec.root().as_ref().filter(|_| from_kernel) {
-        tree(steps, root.path().as_os_str().as_encoded_bytes(), true, None, ROOT)?;
+        let root = root.path().as_os_str().as_encoded_bytes();
+        let tree = OpenTree { recursive: true, is_rootfs: true, ..tree.clone() };
+        push(steps, "root.path", root, tree)?;
     }
     for entry in given.entries {
         let Entry { mount, place, options, .. } = entry;
         if entry.is_cgroup() && from_kernel {
             for source in cgroup_mounts::sources(given) {
-                tree(steps, source.as_bytes(), false, None, place)?;
+                push(steps, place, source.as_bytes(), tree.clone())?;
             }
         }
         if !is_opened(entry, given) {
@@ -47,8 +50,9 @@ pub(super) fn open(
         let Some(source) = mount.source() else {
             return Err(steps.error(place, "bind", "a source is missing"));
         };
-        let source = source.as_os_str().as_encoded_bytes();
-        tree(steps, source, options.bind.unwrap_or(false), ids(entry, given.layout), place)?;
+        let (recursive, ids) = (options.bind.unwrap_or(false), ids(entry, given.layout));
+        let tree = OpenTree { recursive, ids, ..tree.clone() };
+        push(steps, place, source.as_os_str().as_encoded_bytes(), tree)?;
     }
     Ok(())
 }
