@@ -46,9 +46,10 @@ impl Person {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until the text has been shown, and forgets what came before it.
+    /// Waits until the text has been shown, and forgets what came before it. A minute, since an
+    /// emulated machine beside other work takes tens of seconds to show ten thousand lines.
     pub fn sees(&mut self, text: &str) {
-        let patience = Instant::now() + Duration::from_secs(10);
+        let patience = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(at) = self.seen.find(text) {
                 self.seen.drain(..at + text.len());
