@@ -5,6 +5,11 @@
 //! speaks of it decides, so the program looks at the rules from the last to the first and
 //! forgets the kinds that were allowed. Instructions are numbers of 64 bits
 //! (linux/bpf.h, `struct bpf_insn`); loading them is the business of `sys`.
+//!
+//! The kernel's verifier follows every path through the program, and ends one early where it
+//! knows no more than on one before. So each test loads what it looks at anew: a number kept
+//! in a register would be known on the paths on which it was the one looked for, and each of
+//! them followed to the end. Rules in a row about one kind or one major share its test.
 
 /// One entry of `linux.resources.devices`, or a default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +58,12 @@ impl std::ops::BitOr for Access {
 impl Rule {
     /// Whether no former rule matters after this one.
     pub(super) fn is_about_everything(&self) -> bool {
-        self.kind == Kind::Any
-            && (self.major, self.minor) == (None, None)
-            && self.access == Access::ALL
+        self.kind == Kind::Any && (self.major, self.minor) == (None, None) && self.decides()
+    }
+
+    /// Whether no former rule matters for the devices that this one speaks of.
+    fn decides(&self) -> bool {
+        self.access == Access::ALL
     }
 
     /// The rule in the words of v1's devices.allow and devices.deny. There `a` means all
@@ -80,77 +88,98 @@ impl Rule {
 const BLOCK: i32 = 1;
 const CHARACTER: i32 = 2;
 
-/// Registers: the answer, the context, and what the program keeps from it.
+/// Registers: the answer, the context, what is asked for and not yet allowed, and a part of
+/// the context to look at.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
-const TYPE: u8 = 2;
-const ACCESS: u8 = 3;
-const MAJOR: u8 = 4;
-const MINOR: u8 = 5;
+const ACCESS: u8 = 2;
+const PART: u8 = 3;
+
+/// Parts of `struct bpf_cgroup_dev_ctx`, in bytes: access << 16 | type, major, minor.
+const ACCESS_AND_TYPE: i16 = 0;
+const MAJOR: i16 = 4;
+const MINOR: i16 = 8;
+
+/// How many rules may share a test: a jump over their instructions, eight each at most, has
+/// to fit 16 bits.
+const SHARED: usize = 1024;
 
 /// The program for these rules. Without any, or where none speaks of a device, it is
 /// allowed, as in a new cgroup of v1.
 pub(super) fn compile(rules: &[Rule]) -> Vec<u64> {
     let mut program = vec![
-        // struct bpf_cgroup_dev_ctx: access << 16 | type, major, minor
-        instruction(LOAD_WORD, TYPE, CONTEXT, 0, 0),
-        instruction(MOVE_REGISTER, ACCESS, TYPE, 0, 0),
-        instruction(AND, TYPE, 0, 0, 0xffff),
+        instruction(LOAD_WORD, ACCESS, CONTEXT, ACCESS_AND_TYPE, 0),
         instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
-        instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
-        instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
-    for rule in rules.iter().rev() {
-        if rule.is_about_everything() {
-            // The kernel refuses programs with instructions that are never reached.
-            program.extend(answer(rule.allow));
-            return program;
-        }
-        let body = body(rule);
-        program.extend(conditions(rule, body.len()));
-        program.extend(body);
+    let mut rules: Vec<Rule> = rules.iter().rev().copied().collect();
+    let otherwise = rules.iter().position(Rule::is_about_everything).map(|at| {
+        let rule = rules[at];
+        rules.truncate(at);
+        rule.allow
+    });
+    for rules in rules.chunk_by(|a, b| a.kind == b.kind).flat_map(|same| same.chunks(SHARED)) {
+        program.extend(of_one_kind(rules));
     }
-    program.extend(answer(true));
+    program.extend(answer(otherwise.unwrap_or(true)));
     program
 }
 
-/// Jumps over the body when the device is another one.
-fn conditions(rule: &Rule, body: usize) -> Vec<u64> {
-    let kind = match rule.kind {
-        Kind::Any => None,
-        Kind::Block => Some((TYPE, BLOCK)),
-        Kind::Character => Some((TYPE, CHARACTER)),
+fn of_one_kind(rules: &[Rule]) -> Vec<u64> {
+    let rules = up_to(rules, |rule| rule.decides() && (rule.major, rule.minor) == (None, None));
+    let majors = rules.chunk_by(|a, b| a.major == b.major).flat_map(of_one_major).collect();
+    let load = [
+        instruction(LOAD_WORD, PART, CONTEXT, ACCESS_AND_TYPE, 0),
+        instruction(AND, PART, 0, 0, 0xffff),
+    ];
+    let kind = match rules.first().map(|rule| rule.kind) {
+        None | Some(Kind::Any) => None,
+        Some(Kind::Block) => Some(BLOCK),
+        Some(Kind::Character) => Some(CHARACTER),
     };
-    let number = |register, number: Option<u32>| number.map(|n| (register, n.cast_signed()));
-    let wanted = [kind, number(MAJOR, rule.major), number(MINOR, rule.minor)];
-    let wanted: Vec<_> = wanted.into_iter().flatten().collect();
-    let count = wanted.len();
-    let jump = |(index, (register, value)): (usize, (u8, i32))| {
-        let over = body + count - index - 1;
-        instruction(JUMP_UNEQUAL, register, 0, over as i16, value)
+    only(&load, kind, majors)
+}
+
+fn of_one_major(rules: &[Rule]) -> Vec<u64> {
+    let load = |part| [instruction(LOAD_WORD, PART, CONTEXT, part, 0)];
+    let minor = |rule: &Rule| only(&load(MINOR), rule.minor.map(u32::cast_signed), body(rule));
+    let major = rules.first().and_then(|rule| rule.major);
+    let minors = up_to(rules, |rule| rule.decides() && rule.minor.is_none()).iter();
+    only(&load(MAJOR), major.map(u32::cast_signed), minors.flat_map(minor).collect())
+}
+
+/// The rules to the first that leaves nothing to those after it, with that one: the kernel
+/// refuses programs with instructions that are never reached.
+fn up_to(rules: &[Rule], is_last: impl Fn(&Rule) -> bool) -> &[Rule] {
+    rules.iter().position(is_last).map_or(rules, |last| &rules[..=last])
+}
+
+/// Jumps over the body when what is loaded is another number.
+fn only(load: &[u64], wanted: Option<i32>, body: Vec<u64>) -> Vec<u64> {
+    let Some(wanted) = wanted else {
+        return body;
     };
-    wanted.into_iter().enumerate().map(jump).collect()
+    let mut program = load.to_vec();
+    program.push(instruction(JUMP_UNEQUAL, PART, 0, body.len() as i16, wanted));
+    program.extend(body);
+    program
 }
 
 /// What happens to a device that the rule speaks of.
 fn body(rule: &Rule) -> Vec<u64> {
     let access = i32::from(rule.access.0);
-    if rule.allow {
+    let mut body = match rule.allow {
+        _ if rule.decides() => Vec::new(),
         // When nothing is left to be allowed, that's it.
-        vec![
+        true => vec![
             instruction(AND, ACCESS, 0, 0, !access),
             instruction(JUMP_UNEQUAL, ACCESS, 0, 2, 0),
-            instruction(MOVE, ANSWER, 0, 0, 1),
-            instruction(EXIT, 0, 0, 0, 0),
-        ]
-    } else {
-        vec![
-            instruction(JUMP_IF_ANY, ACCESS, 0, 1, access),
-            instruction(JUMP, 0, 0, 2, 0),
-            instruction(MOVE, ANSWER, 0, 0, 0),
-            instruction(EXIT, 0, 0, 0, 0),
-        ]
-    }
+        ],
+        false => {
+            vec![instruction(JUMP_IF_ANY, ACCESS, 0, 1, access), instruction(JUMP, 0, 0, 2, 0)]
+        }
+    };
+    body.extend(answer(rule.allow));
+    body
 }
 
 fn answer(allow: bool) -> [u64; 2] {
@@ -159,7 +188,6 @@ fn answer(allow: bool) -> [u64; 2] {
 
 /// Codes of instructions; arithmetic and jumps compare 32 bits where they can.
 const LOAD_WORD: u8 = 0x61;
-const MOVE_REGISTER: u8 = 0xbc;
 const MOVE: u8 = 0xb4;
 const AND: u8 = 0x54;
 const SHIFT_RIGHT: u8 = 0x74;
@@ -197,7 +225,6 @@ mod tests {
                     assert_eq!(from, 1, "only the context can be loaded from");
                     registers[to] = context[offset / 4];
                 }
-                MOVE_REGISTER => registers[to] = registers[from],
                 MOVE => registers[to] = immediate,
                 AND => registers[to] &= immediate,
                 SHIFT_RIGHT => registers[to] >>= immediate,
@@ -303,6 +330,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn thousands_of_rules_are_no_further_than_a_jump_goes() {
+        let minors = 0..5000;
+        let each = |minor| rule(true, Kind::Character, Some(7), Some(minor), Access::READ);
+        let rules: Vec<Rule> = [DENY_ALL].into_iter().chain(minors.clone().map(each)).collect();
+        let program = compile(&rules);
+        for minor in minors.step_by(499) {
+            assert!(run(&program, CHARACTER, (7, minor), Access::READ));
+            assert!(!run(&program, CHARACTER, (7, minor), Access::ALL));
+            assert!(!run(&program, CHARACTER, (8, minor), Access::READ));
+        }
+        assert!(!run(&program, BLOCK, (7, 3), Access::READ));
     }
 
     #[test]
