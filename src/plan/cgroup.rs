@@ -40,8 +40,8 @@ pub(super) struct Cgroup {
     unit: Option<(Unit, Vec<Property>)>,
     /// Why there is none although a path for it was given.
     left_out: Option<&'static str>,
-    /// Whether the v1 directories are made while the container's process is at work already,
-    /// which enters them only then.
+    /// Whether the limits are set, and the v1 directories made, while the container's process
+    /// is at work already, which enters those only then.
     meanwhile: bool,
 }
 
@@ -72,19 +72,19 @@ pub(super) fn update(
     }
     let is_needed = |dir: &&Dir| settings.iter().any(|s| Dir::of(&dirs, s.controller) == Some(dir));
     let later: Vec<Dir> = dirs.iter().skip(joined).filter(is_needed).cloned().collect();
+    const PLACE: &str = "linux.resources";
     let cgroup = Cgroup {
         settings,
         dirs,
         later: Vec::new(),
         adopt: true,
-        place: "",
+        place: PLACE,
         unit: None,
         left_out: None,
         meanwhile: false,
     };
-    const PLACE: &str = "linux.resources";
-    cgroup.make_dirs(later.iter(), PLACE, steps)?;
-    cgroup.limit(steps, |_| true)?;
+    cgroup.make_dirs(|dir| later.contains(dir), steps)?;
+    cgroup.limit(steps)?;
     let from = cgroup.dirs.first().map_or_else(String::new, Dir::text);
     for dir in &later {
         let from = steps.c_string(PLACE, from.as_str())?;
@@ -208,9 +208,9 @@ impl Cgroup {
             }
             None => None,
         };
-        // What is in a user namespace, or on its way into others, finds no way back to them.
+        // What is in a user namespace, or on its way into others, finds no way back to v1's.
         let stays = !layout.has_user() && !layout.joins() && !layout.from_kernel;
-        let meanwhile = is_v1 && unit.is_none() && stays;
+        let meanwhile = unit.is_none() && (stays || !is_v1);
         let adopt = options.oci;
         Ok(Cgroup { dirs, later, adopt, settings, place, unit, left_out, meanwhile })
     }
@@ -224,14 +224,17 @@ impl Cgroup {
         }
     }
 
-    /// mkdir and the limits, before anything can run inside. A scope of systemd needs a
-    /// process to begin with, so here is only seen to it that there can be one.
+    /// What the container's process is born into, or all of it if it can't wait. A scope of
+    /// systemd needs a process to begin with, so here is only seen to it that there can be one.
     pub(super) fn create(&self, steps: &mut Steps) -> Result<()> {
         if let Some(reason) = self.left_out {
             steps.warn(PATH, format!("the container has no cgroup, since {reason}"));
         }
         match &self.unit {
-            None => self.make(steps, |dir| !self.meanwhile || dir.is_v2()),
+            None => {
+                self.make_dirs(|dir| !self.meanwhile || dir.is_v2(), steps)?;
+                if self.meanwhile { Ok(()) } else { self.limit(steps) }
+            }
             Some((unit, _)) => {
                 let op = Op::CheckUnit { name: unit.name.clone(), user: unit.user };
                 steps.runtime(op, self.place);
@@ -264,36 +267,32 @@ impl Cgroup {
             steps.runtime(op, self.place);
         }
         // Of v1's hierarchies systemd manages some, and joins others together.
-        self.make_dirs(self.dirs.iter().filter(|dir| !is_own(dir)), self.place, steps)?;
-        self.limit(steps, |_| true)
+        self.make_dirs(|dir| !is_own(&dir), steps)?;
+        self.limit(steps)
     }
 
     /// Whether there is something left for [`make_rest`](Self::make_rest).
     pub(super) fn has_rest(&self) -> bool {
-        self.meanwhile && self.dirs.iter().any(|dir| !dir.is_v2())
+        self.meanwhile && self.exists()
     }
 
     /// What [`create`](Self::create) has left for later.
     pub(super) fn make_rest(&self, steps: &mut Steps) -> Result<()> {
-        self.make(steps, |dir| !dir.is_v2())
+        self.make_dirs(|dir| !dir.is_v2(), steps)?;
+        self.limit(steps)
     }
 
-    fn make(&self, steps: &mut Steps, which: impl Fn(&Dir) -> bool) -> Result<()> {
-        let place = match (self.adopt, self.settings.first()) {
-            (false, Some(first)) => first.path.clone(),
-            _ => self.place.to_owned(),
-        };
-        self.make_dirs(self.dirs.iter().filter(|dir| which(dir)), &place, steps)?;
-        self.limit(steps, which)
+    /// Where in config.json the directories come from: a plain run has them for its limits.
+    fn origin(&self) -> &str {
+        match (self.adopt || self.unit.is_some(), self.settings.first()) {
+            (false, Some(first)) => &first.path,
+            _ => self.place,
+        }
     }
 
-    fn make_dirs<'a>(
-        &self,
-        dirs: impl Iterator<Item = &'a Dir>,
-        place: &str,
-        steps: &mut Steps,
-    ) -> Result<()> {
-        for dir in dirs {
+    fn make_dirs(&self, which: impl Fn(&Dir) -> bool, steps: &mut Steps) -> Result<()> {
+        let place = self.origin();
+        for dir in self.dirs.iter().filter(|dir| which(dir)) {
             if dir.is_v2() {
                 self.enable(dir, place, steps)?;
             }
@@ -339,10 +338,10 @@ impl Cgroup {
         Ok(())
     }
 
-    fn limit(&self, steps: &mut Steps, which: impl Fn(&Dir) -> bool) -> Result<()> {
+    fn limit(&self, steps: &mut Steps) -> Result<()> {
         for settings in self.settings.chunk_by(|a, b| a.controller == b.controller) {
             let dir = settings.first().and_then(|first| Dir::of(&self.dirs, first.controller));
-            if let Some(dir) = dir.filter(|dir| which(dir)) {
+            if let Some(dir) = dir {
                 write(settings, &dir.text(), steps)?;
             }
         }
@@ -362,13 +361,9 @@ impl Cgroup {
     /// writer of 0 to `tasks` doesn't wait for an RCU grace period, a pid written to
     /// `cgroup.procs` does.
     pub(super) fn join(&self, steps: &mut Steps) {
-        let place = match (self.adopt, self.settings.first()) {
-            (false, Some(first)) => first.path.clone(),
-            _ => self.place.to_owned(),
-        };
         for dir in self.dirs.iter().filter(|dir| !dir.is_v2()) {
             if let Ok(tasks) = CString::new(dir.text() + "/tasks") {
-                steps.container(Op::JoinCgroup { tasks }, &place);
+                steps.container(Op::JoinCgroup { tasks }, self.origin());
             }
         }
     }

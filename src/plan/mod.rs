@@ -176,7 +176,7 @@ impl Plan {
             steps.runtime(Op::MakeNetwork, "linux.namespaces");
         }
 
-        // The container's process is born into its limits, so they come first; v1's it joins.
+        // The container's process is born into v2's cgroup, so that comes first; v1's it joins.
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
         let [in_network, in_cgroup] = [Cell::new(beside.is_empty()), Cell::new(!cgroup.has_rest())];

@@ -173,6 +173,17 @@ fn v1_cgroups_are_made_while_the_container_mounts() {
 }
 
 #[test]
+fn a_process_is_born_into_v2_and_limited_while_it_mounts() {
+    let mut container = container();
+    let plan = plan(&shell(container.memory(1 << 20)), &root()).unwrap();
+    assert_before(&plan, "create_cgroup", "clone3");
+    let limited = plan.steps.iter().position(|step| step.op.to_string().contains("memory.max"));
+    let limited = limited.unwrap();
+    assert!(plan.clone_index() < limited && plan.is_meanwhile(limited), "{plan}");
+    assert!(limited < position(&plan, "pivot_root").unwrap(), "{plan}");
+}
+
+#[test]
 fn a_bundles_network_namespace_is_begun_first_and_joined_before_sysfs() {
     let plan = |linux: Value| {
         let spec = json!({
