@@ -4,7 +4,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{DONE, hint};
@@ -58,6 +57,5 @@ fn make_and_send(sink: OwnedFd) -> sys::Result<()> {
 
 fn make() -> sys::Result<OwnedFd> {
     unshare(CloneFlags::CLONE_NEWNET)?;
-    sys::network::loopback_up()?;
-    sys::file::open(c"/proc/thread-self/ns/net", OFlag::O_RDONLY)
+    sys::network::with_loopback_up()
 }

@@ -1,14 +1,41 @@
-//! The one thing done to a network namespace: bring up the loopback device.
+//! What is done to a network namespace: bring up the loopback device, and take hold of it.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Errno, Result};
+
+/// `SIOCGSKNS` of linux/sockios.h, since Linux 4.10.
+const SIOCGSKNS: u32 = 0x894c;
+
+/// The network namespace of the calling thread, with `lo` up.
+///
+/// # Errors
+/// `EPERM` without CAP_NET_ADMIN over it.
+pub fn with_loopback_up() -> Result<OwnedFd> {
+    let socket = set_loopback_up()?;
+    namespace(socket.as_fd())
+}
 
 /// Sets `lo` up; the kernel then gives it 127.0.0.1 and ::1 (netdevice(7)).
 ///
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN over the network namespace.
 pub fn loopback_up() -> Result<()> {
+    set_loopback_up().map(drop)
+}
+
+/// The network namespace that a socket belongs to, which takes no way through /proc.
+fn namespace(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: SIOCGSKNS takes no argument and answers with a new descriptor, which nobody
+    // else owns; it is closed on execve.
+    unsafe {
+        let opened = Errno::result(libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _))?;
+        Ok(OwnedFd::from_raw_fd(opened))
+    }
+}
+
+/// Gives the socket that it was done by.
+fn set_loopback_up() -> Result<OwnedFd> {
     // SAFETY: integers only.
     let socket = Errno::result(unsafe {
         libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
@@ -22,6 +49,6 @@ pub fn loopback_up() -> Result<()> {
     // SAFETY: SIOCSIFFLAGS reads an ifreq, which lives until the call is over.
     Errno::result(unsafe {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
-    })
-    .map(drop)
+    })?;
+    Ok(socket)
 }
