@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,22 +29,28 @@ pub fn told<T>(global: &Global, what: impl Fn() -> String + Sync, work: impl FnO
         let line = start(&line, usize::from(width) - 1);
         let _ = stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
     };
+    let has_ended = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (end, ended) = channel::<()>();
-        let teller = thread::Builder::new().spawn_scoped(scope, move || {
-            let mut pause = AFTER;
-            while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                pause = AGAIN;
-                tell();
+        let teller = thread::Builder::new().spawn_scoped(scope, || {
+            let mut next = AFTER;
+            while !has_ended.load(Acquire) {
+                match next.checked_sub(began.elapsed()) {
+                    Some(pause) => thread::park_timeout(pause),
+                    None => {
+                        tell();
+                        next = began.elapsed() + AGAIN;
+                    }
+                }
             }
-            if pause == AGAIN {
+            if next > AFTER {
                 let _ = stderr().write_all(b"\r\x1b[K");
             }
         });
         let outcome = work();
-        drop(end);
+        has_ended.store(true, Release);
         // Nothing else is to be written before the line has gone.
         if let Ok(teller) = teller {
+            teller.thread().unpark();
             let _ = teller.join();
         }
         outcome
