@@ -338,7 +338,7 @@ struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     fn new(origins: &'a [(String, String)]) -> Self {
-        Steps { list: Vec::with_capacity(96), warnings: Vec::new(), origins }
+        Steps { list: Vec::with_capacity(192), warnings: Vec::new(), origins }
     }
 
     fn warn(&mut self, path: &str, reason: impl fmt::Display) {
