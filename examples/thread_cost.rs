@@ -8,10 +8,11 @@ mod support;
 
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use minirun::Container;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use support::findings::{Findings, end, found};
 use support::fork::fork;
 use support::mapping::{Mapping, page_size};
@@ -22,7 +23,7 @@ const DEMO: Demo = Demo {
     intro: "A program in a container that has filled 16 MiB makes threads, and processes by\n\
             fork, one after the other; each ends at once. The best of five rounds counts.",
     columns: ["a thread", "a process"],
-    claim: "a process costs more than a thread, in time and in page faults",
+    claim: "a process costs more than a thread, in processor time and in page faults",
 };
 
 const FILLED: u64 = 16 * MIB;
@@ -48,14 +49,22 @@ fn report(what: &str, mut make: impl FnMut() -> Result<()>) -> Result<()> {
     let mut best = Duration::MAX;
     let before = all_faults()?;
     for _ in 0..ROUNDS {
-        let start = Instant::now();
+        let start = processor_time()?;
         for _ in 0..EACH {
             make()?;
         }
-        best = best.min(start.elapsed() / EACH);
+        best = best.min((processor_time()? - start) / EACH);
     }
     found(&format!("{what}-nanoseconds"), best.as_nanos())?;
     found(&format!("{what}-faults"), all_faults()? - before)
+}
+
+/// What a clock shows depends on who else wants the processors.
+fn processor_time() -> Result<Duration> {
+    let of = |usage: Usage| usage.user_time() + usage.system_time();
+    let (own, children) = (UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN);
+    let spent = of(getrusage(own)?) + of(getrusage(children)?);
+    Ok(Duration::from_micros(spent.num_microseconds().try_into()?))
 }
 
 /// Those of children that were waited for included.
@@ -73,10 +82,10 @@ fn compare(table: &mut Table) -> Result<()> {
     let made = ROUNDS * EACH;
     table.row("made", made, made);
     let micros = |nanoseconds: u64| format!("{:.1} µs", nanoseconds as f64 / 1000.0);
-    table.row("time for one", micros(time[0]), micros(time[1]));
+    table.row("processor time for one", micros(time[0]), micros(time[1]));
     table.row("ratio", 1, format!("{:.1}", time[1] as f64 / time[0].max(1) as f64));
     table.row("page faults, all rounds", faults[0], faults[1]);
-    table.expect(time[1] > time[0], "a process to take longer", micros(time[1]));
+    table.expect(time[1] > time[0], "a process to take more", micros(time[1]));
     table.expect(faults[1] > faults[0], "more page faults for a process", faults[1]);
     Ok(())
 }
