@@ -332,6 +332,25 @@ mod tests {
         }
     }
 
+    /// What a comparison leaves known must not be looked at by the next: the verifier would
+    /// follow each path on.
+    #[test]
+    fn every_comparison_loads_what_it_compares() {
+        let rules = [DENY_ALL, rule(true, Kind::Block, None, Some(4), Access::READ), NULL];
+        let codes: Vec<(u8, u8)> = compile(&rules)
+            .iter()
+            .map(|instruction| instruction.to_ne_bytes())
+            .map(|[code, registers, ..]| (code, registers & 15))
+            .collect();
+        let compares = |at: &usize| codes[*at] == (JUMP_UNEQUAL, PART);
+        let compared: Vec<usize> = (0..codes.len()).filter(compares).collect();
+        assert_eq!(compared.len(), 5, "{codes:?}");
+        for at in compared {
+            let before = if codes[at - 1] == (AND, PART) { at - 2 } else { at - 1 };
+            assert_eq!(codes[before], (LOAD_WORD, PART), "{codes:?}");
+        }
+    }
+
     #[test]
     fn thousands_of_rules_are_no_further_than_a_jump_goes() {
         let minors = 0..5000;

@@ -30,8 +30,8 @@ pub(super) fn listen(steps: &mut Steps, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Nothing may run that nobody could find: the container's process begins when it has been
-/// written down.
+/// Nothing of the caller's may run that nobody could find: the container's process waits for
+/// this before what could run any.
 pub(super) fn record(steps: &mut Steps, options: &Options) {
     if options.state_dir.is_some() {
         steps.runtime(Op::Record, "");
