@@ -163,7 +163,8 @@ fn watcher(bundle: &mut Bundle) -> Running<'_> {
 }
 
 fn told(running: &Running<'_>) -> String {
-    let output = running.exec(&[], &["cat", "/tmp/told"]);
+    // Its first line may take a while to be reached.
+    let output = running.exec(&[], &["sh", "-c", "until cat /tmp/told 2>/dev/null; do :; done"]);
     assert!(output.status.success(), "{}", said(&output));
     String::from_utf8(output.stdout).unwrap()
 }
