@@ -168,7 +168,7 @@ impl<'a> Container<'a> {
             Op::JoinNetwork => self.join_network(),
             Op::JoinProcess { namespaces } => intermediate::join_process(self.ready, *namespaces),
             Op::Unshare { namespaces } => unshare(*namespaces),
-            Op::LoopbackUp => sys::network::loopback_up(),
+            Op::LoopbackUp => sys::network::loopback_up().map(drop),
             Op::NewMounts => {
                 self.proc = procfs::Proc::held()?;
                 intermediate::join_namespace(self.ready, CloneFlags::CLONE_NEWNS)?;

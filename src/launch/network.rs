@@ -57,5 +57,6 @@ fn make_and_send(sink: OwnedFd) -> sys::Result<()> {
 
 fn make() -> sys::Result<OwnedFd> {
     unshare(CloneFlags::CLONE_NEWNET)?;
-    sys::network::with_loopback_up()
+    let socket = sys::network::loopback_up()?;
+    sys::network::namespace(socket.as_fd())
 }

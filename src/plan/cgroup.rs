@@ -340,8 +340,9 @@ impl Cgroup {
 
     fn limit(&self, steps: &mut Steps) -> Result<()> {
         for settings in self.settings.chunk_by(|a, b| a.controller == b.controller) {
-            let dir = settings.first().and_then(|first| Dir::of(&self.dirs, first.controller));
-            if let Some(dir) = dir {
+            if let Some(first) = settings.first()
+                && let Some(dir) = Dir::of(&self.dirs, first.controller)
+            {
                 write(settings, &dir.text(), steps)?;
             }
         }

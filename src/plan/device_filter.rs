@@ -111,16 +111,14 @@ pub(super) fn compile(rules: &[Rule]) -> Vec<u64> {
         instruction(LOAD_WORD, ACCESS, CONTEXT, ACCESS_AND_TYPE, 0),
         instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
     ];
-    let mut rules: Vec<Rule> = rules.iter().rev().copied().collect();
-    let otherwise = rules.iter().position(Rule::is_about_everything).map(|at| {
-        let rule = rules[at];
-        rules.truncate(at);
-        rule.allow
-    });
+    let is_about_all = |rule: &&Rule| rule.is_about_everything();
+    let otherwise = rules.iter().rev().find(is_about_all).is_none_or(|rule| rule.allow);
+    let rules: Vec<Rule> =
+        rules.iter().rev().take_while(|rule| !is_about_all(rule)).copied().collect();
     for rules in rules.chunk_by(|a, b| a.kind == b.kind).flat_map(|same| same.chunks(SHARED)) {
         program.extend(of_one_kind(rules));
     }
-    program.extend(answer(otherwise.unwrap_or(true)));
+    program.extend(answer(otherwise));
     program
 }
 

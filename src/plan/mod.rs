@@ -385,6 +385,8 @@ impl<'a> Steps<'a> {
 #[cfg(test)]
 mod mount_tests;
 #[cfg(test)]
+mod order_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod unit_tests;

@@ -1,14 +1,13 @@
-//! The plan without root and without a kernel: hosts as tables, a snapshot, properties
-//! of order.
+//! The plan without root and without a kernel: hosts as tables, a snapshot. What the order of
+//! its steps has to be is in `order_tests.rs`.
 
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use serde_json::{Value, json};
 
 use super::op::{IdMap, IdRange, Mapper, Op};
-use super::{Options, Plan, Side};
+use super::{Plan, Side};
 use crate::command::{Command, Container, Network, UserNamespace};
 use crate::error::Error;
 use crate::host::{CgroupLayout, Hierarchy, Host, Subordinate};
@@ -38,7 +37,7 @@ fn v2(own: &str) -> CgroupLayout {
     CgroupLayout::V2 { own: own.into(), controllers, delegated: true }
 }
 
-fn ordinary() -> Host {
+pub(super) fn ordinary() -> Host {
     Host { uid: 1000, gid: 1000, capabilities: 0, ..root() }
 }
 
@@ -47,7 +46,7 @@ fn with_subordinate_ids() -> Host {
     Host { subordinate, ..ordinary() }
 }
 
-fn on_v1(host: Host) -> Host {
+pub(super) fn on_v1(host: Host) -> Host {
     let hierarchy = |controllers: &str, directory: &str| Hierarchy {
         controllers: controllers.into(),
         directory: directory.into(),
@@ -62,22 +61,22 @@ fn on_v1(host: Host) -> Host {
     Host { cgroup: CgroupLayout::V1 { hierarchies, delegated: true }, ..host }
 }
 
-fn plan(command: &Command, host: &Host) -> Result<Plan, Error> {
+pub(super) fn plan(command: &Command, host: &Host) -> Result<Plan, Error> {
     command.plan_on(host).map(|(_, plan)| plan)
 }
 
-fn container() -> Container {
+pub(super) fn container() -> Container {
     let mut container = Container::new("/r");
     container.name("box");
     container
 }
 
-fn shell(container: &Container) -> Command {
+pub(super) fn shell(container: &Container) -> Command {
     container.command("/bin/sh")
 }
 
 /// Every kind of container that the order must hold for.
-fn all_kinds() -> Vec<Plan> {
+pub(super) fn all_kinds() -> Vec<Plan> {
     let mut plans = Vec::new();
     let fussy = Host { securebits: 4, ..root() };
     for host in [root(), ordinary(), with_subordinate_ids(), on_v1(root()), fussy] {
@@ -101,14 +100,6 @@ pub(super) fn position(plan: &Plan, kind: &str) -> Option<usize> {
     plan.steps.iter().position(|step| step.op.kind() == kind)
 }
 
-/// Every step of the first kind stands before every one of the second.
-fn assert_before(plan: &Plan, first: &str, second: &str) {
-    let last_of_first = plan.steps.iter().rposition(|step| step.op.kind() == first);
-    if let (Some(first_at), Some(second_at)) = (last_of_first, position(plan, second)) {
-        assert!(first_at < second_at, "{first} must come before {second}:\n{plan}");
-    }
-}
-
 #[test]
 fn the_default_plan_of_root_reads_as_it_should() {
     let text = plan(&shell(&container()), &root()).unwrap().to_string();
@@ -117,133 +108,6 @@ fn the_default_plan_of_root_reads_as_it_should() {
     let text = format!("{before}filter {}", filter.trim_start_matches(|c| c != '['));
     let expected = include_str!("default_plan.txt");
     assert_eq!(text, expected, "if this is meant, write it to src/plan/default_plan.txt");
-}
-
-#[test]
-fn the_order_that_the_kernel_demands_holds_for_every_kind() {
-    for plan in all_kinds() {
-        for (first, second) in [
-            ("create_cgroup", "join_cgroup"),
-            ("write_cgroup", "join_cgroup"),
-            ("join_cgroup", "pivot_root"),
-            ("clone3", "uid_map"),
-            ("gid_map", "undumpable"),
-            ("propagate_mounts", "rootfs"),
-            ("propagate_mounts", "overlay"),
-            ("rootfs", "mount"),
-            ("overlay", "mount"),
-            ("mount", "mask"),
-            ("mount", "readonly_path"),
-            ("bind", "readonly_rootfs"),
-            ("mkdir", "readonly_rootfs"),
-            ("mask", "pivot_root"),
-            ("console", "pivot_root"),
-            ("pivot_root", "bounding_set"),
-            ("bounding_set", "setuid"),
-            ("keep_capabilities", "setuid"),
-            ("setgroups", "setgid"),
-            ("setgid", "setuid"),
-            ("setuid", "capset"),
-            ("capset", "no_new_privs"),
-            ("no_new_privs", "fork"),
-            ("close_range", "fork"),
-            ("close_range", "setuid"),
-            ("close_range", "home"),
-            ("close_range", "chdir"),
-            ("clear_securebits", "setuid"),
-            ("narrate", "fork"),
-            ("fork", "setsid"),
-            ("setsid", "execve"),
-        ] {
-            assert_before(&plan, first, second);
-        }
-        assert_eq!(position(&plan, "execve"), Some(plan.steps.len() - 1));
-    }
-}
-
-#[test]
-fn v1_cgroups_are_made_while_the_container_mounts() {
-    let mut container = container();
-    let plan = plan(&shell(container.memory(1 << 20)), &on_v1(root())).unwrap();
-    let made = position(&plan, "create_cgroup").unwrap();
-    assert!(plan.clone_index() < made && plan.is_meanwhile(made), "{plan}");
-    assert_before(&plan, "join_cgroup", "unshare");
-    let cgroup = plan.steps.iter().position(|step| step.op.to_string().contains("mount cgroup"));
-    assert!(position(&plan, "unshare") < cgroup, "{plan}");
-}
-
-#[test]
-fn a_process_is_born_into_v2_and_limited_while_it_mounts() {
-    let mut container = container();
-    let plan = plan(&shell(container.memory(1 << 20)), &root()).unwrap();
-    assert_before(&plan, "create_cgroup", "clone3");
-    let limited = plan.steps.iter().position(|step| step.op.to_string().contains("memory.max"));
-    let limited = limited.unwrap();
-    assert!(plan.clone_index() < limited && plan.is_meanwhile(limited), "{plan}");
-    assert!(limited < position(&plan, "pivot_root").unwrap(), "{plan}");
-}
-
-#[test]
-fn a_bundles_network_namespace_is_begun_first_and_joined_before_sysfs() {
-    let plan = |linux: Value| {
-        let spec = json!({
-            "ociVersion": "1.3.0",
-            "root": { "path": "/r" },
-            "mounts": [{ "destination": "/sys", "type": "sysfs", "source": "sysfs" }],
-            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"] },
-            "linux": linux,
-        });
-        let options = Options { name: "box".into(), oci: true, ..Options::default() };
-        Plan::new(&serde_json::from_value(spec).unwrap(), &options, &root()).unwrap()
-    };
-    let kinds = |kinds: &[&str]| {
-        let kinds = kinds.iter().map(|kind| json!({ "type": kind }));
-        json!({ "namespaces": kinds.collect::<Vec<_>>() })
-    };
-    let own = plan(kinds(&["mount", "network"]));
-    assert_eq!(position(&own, "make_network"), Some(0), "{own}");
-    let sysfs = own.steps.iter().position(|step| step.op.to_string().contains("mount sysfs"));
-    assert!(position(&own, "join_network") < sysfs, "{own}");
-    assert_eq!(position(&own, "loopback"), None);
-    let bare = plan(kinds(&["network"]));
-    assert!(position(&bare, "clone3") < position(&bare, "join_network"), "{bare}");
-
-    let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
-    let mut in_user = kinds(&["mount", "network", "user"]);
-    (in_user["uidMappings"], in_user["gidMappings"]) = (map.clone(), map);
-    let mut with_device = kinds(&["mount", "network"]);
-    with_device["netDevices"] = json!({ "eth0": {} });
-    for linux in [in_user, with_device] {
-        let plan = plan(linux);
-        assert_eq!(position(&plan, "make_network"), None, "{plan}");
-        assert!(plan.to_string().contains(" net "), "{plan}");
-        assert!(position(&plan, "loopback").is_some());
-    }
-}
-
-#[test]
-fn a_plain_run_never_changes_sides_after_the_clone() {
-    for host in [root(), ordinary(), on_v1(root())] {
-        let plan = plan(&shell(&container()), &host).unwrap();
-        let after = plan.clone_index() + 1;
-        assert!(plan.steps[after..].iter().all(|step| step.side == Side::Container), "{plan}");
-    }
-}
-
-#[test]
-fn death_with_the_parent_is_set_again_after_the_identity() {
-    let mut command = shell(&container());
-    command.user(7, 7);
-    let plan = plan(&command, &root()).unwrap();
-    let kinds: Vec<_> = plan.steps.iter().map(|step| step.op.kind()).collect();
-    let places: Vec<_> = (0..kinds.len()).filter(|&i| kinds[i] == "die_with_parent").collect();
-    let capset = position(&plan, "capset").unwrap();
-    assert_eq!(places.len(), 2);
-    assert!(places[0] < capset && capset < places[1]);
-    let mut detached = container();
-    detached.die_with_parent(false);
-    let plan = super::tests::plan(&shell(&detached), &root()).unwrap();
-    assert_eq!(position(&plan, "die_with_parent"), None);
 }
 
 /// What a host and the options make of the ids.
@@ -346,7 +210,7 @@ fn the_hosts_network_leaves_an_ordinary_user_the_hosts_sysfs() {
 }
 
 #[test]
-fn limits_on_v2_are_set_before_the_container_is_born_into_them() {
+fn limits_on_v2_are_written_to_the_cgroup_that_the_container_is_born_into() {
     let mut container = container();
     container.memory(64 << 20).cpus(1.5).pids(9);
     let plan = plan(&shell(&container), &root()).unwrap();
@@ -487,21 +351,6 @@ pub(super) fn plan_of_json_on(
     let spec = serde_json::from_value(json).expect("a specification");
     let options = super::Options { name: "box".into(), ..Default::default() };
     Plan::new(&spec, &options, host)
-}
-
-#[test]
-fn who_shares_a_pid_namespace_is_hidden_from_before_it_is_joined() {
-    use serde_json::json;
-    let joined = |kind: &str| json!({ "type": kind, "path": format!("/proc/1/ns/{kind}") });
-    for (namespaces, hides) in [
-        (json!([joined("pid"), { "type": "mount" }]), true),
-        (json!([joined("ipc"), { "type": "mount" }]), true),
-        (json!([joined("ipc"), { "type": "pid" }, { "type": "mount" }]), false),
-    ] {
-        let plan = plan_of_json(&["linux", "namespaces"], namespaces).unwrap();
-        let first = plan.steps.iter().find(|step| step.side == super::Side::Intermediate).unwrap();
-        assert_eq!(first.op.kind() == "undumpable", hides, "{plan}");
-    }
 }
 
 #[test]

@@ -1,41 +1,18 @@
 //! What is done to a network namespace: bring up the loopback device, and take hold of it.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Errno, Result};
 
 /// `SIOCGSKNS` of linux/sockios.h, since Linux 4.10.
 const SIOCGSKNS: u32 = 0x894c;
 
-/// The network namespace of the calling thread, with `lo` up.
-///
-/// # Errors
-/// `EPERM` without CAP_NET_ADMIN over it.
-pub fn with_loopback_up() -> Result<OwnedFd> {
-    let socket = set_loopback_up()?;
-    namespace(socket.as_fd())
-}
-
-/// Sets `lo` up; the kernel then gives it 127.0.0.1 and ::1 (netdevice(7)).
+/// Sets `lo` up; the kernel then gives it 127.0.0.1 and ::1 (netdevice(7)). Gives the socket
+/// that it was done by.
 ///
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN over the network namespace.
-pub fn loopback_up() -> Result<()> {
-    set_loopback_up().map(drop)
-}
-
-/// The network namespace that a socket belongs to, which takes no way through /proc.
-fn namespace(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
-    // SAFETY: SIOCGSKNS takes no argument and answers with a new descriptor, which nobody
-    // else owns; it is closed on execve.
-    unsafe {
-        let opened = Errno::result(libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _))?;
-        Ok(OwnedFd::from_raw_fd(opened))
-    }
-}
-
-/// Gives the socket that it was done by.
-fn set_loopback_up() -> Result<OwnedFd> {
+pub fn loopback_up() -> Result<OwnedFd> {
     // SAFETY: integers only.
     let socket = Errno::result(unsafe {
         libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
@@ -51,4 +28,17 @@ fn set_loopback_up() -> Result<OwnedFd> {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
     })?;
     Ok(socket)
+}
+
+/// The network namespace that a socket belongs to, which takes no way through /proc.
+///
+/// # Errors
+/// `EPERM` without CAP_NET_ADMIN over it.
+pub fn namespace(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: SIOCGSKNS takes no argument and answers with a new descriptor, which nobody
+    // else owns; it is closed on execve.
+    unsafe {
+        let opened = Errno::result(libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _))?;
+        Ok(OwnedFd::from_raw_fd(opened))
+    }
 }
