@@ -306,3 +306,5 @@ fn max_or(value: i64) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod update_tests;
