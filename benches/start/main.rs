@@ -86,6 +86,11 @@ fn bench() -> Result<bool> {
     let wanted =
         |part: &str| names.is_empty() || names.iter().any(|name| part.starts_with(name.as_str()));
 
+    let parts = || WORKLOADS.iter().map(|workload| workload.name).chain(["limit", "counts"]);
+    if let Some(name) = names.iter().find(|name| !parts().any(|part| part.starts_with(*name))) {
+        let parts = parts().collect::<Vec<_>>().join("\n  ");
+        return Err(format!("no part begins with '{name}'; there are\n  {parts}").into());
+    }
     measure::handle_signals()?;
     let site = Site::prepare()?;
     let mut report = Report::new(&site);
