@@ -19,6 +19,7 @@ mod chart;
 mod contenders;
 mod counts;
 mod crowd;
+mod load;
 mod measure;
 mod memory;
 mod report;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use contenders::{Contender, Place};
 use crowd::{Containers, Mounts};
+use load::Ticks;
 use measure::Series;
 use report::Report;
 use site::Site;
@@ -110,6 +112,9 @@ fn bench() -> Result<bool> {
     }
     let size = std::fs::metadata(&site.minirun)?.len() as f64 / 1e6;
     report.goal("the binary", "minirun", Ok(size), 3.0, false, "MB");
+    if let Some(fact) = site.begin.and_then(Ticks::theft) {
+        report.note(fact);
+    }
     let failed = report.failed();
     report.write(&site::target_dir().join("bench"))?;
     Ok(!failed)

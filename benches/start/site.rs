@@ -16,6 +16,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
 use crate::Result;
 use crate::contenders::{Program, find};
+use crate::load::Ticks;
 use crate::workloads::WORKLOADS;
 
 /// Directories of bundles, whose config.json each begins with, and what is asked of the
@@ -48,6 +49,7 @@ pub struct Site {
     hierarchies: Vec<PathBuf>,
     /// The memory limit to start with, in bytes.
     memory: AtomicU64,
+    pub begin: Option<Ticks>,
 }
 
 impl Site {
@@ -68,11 +70,23 @@ impl Site {
             dir.join("states")
         };
         let is_root = nix::unistd::geteuid().is_root();
-        let facts = [Some(machine()), Some(build), load()].into_iter().flatten().collect();
+        let begin = Ticks::read();
+        let facts = [Some(machine()), Some(build), begin.and_then(Ticks::load)];
+        let facts = facts.into_iter().flatten().collect();
         let hierarchies = Vec::new();
         let memory = AtomicU64::new(0);
-        let mut site =
-            Site { is_root, minirun, floor, payload, facts, dir, states, hierarchies, memory };
+        let mut site = Site {
+            is_root,
+            minirun,
+            floor,
+            payload,
+            facts,
+            dir,
+            states,
+            hierarchies,
+            memory,
+            begin,
+        };
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
@@ -260,25 +274,6 @@ fn machine() -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().count();
     let (kernel, user) = (kernel.trim(), nix::unistd::geteuid());
     format!("Linux {kernel}, {ARCH}, {processors} processors, {mounts} mounts, uid {user}")
-}
-
-/// What to say when other programs keep the machine busy.
-fn load() -> Option<String> {
-    // Clock ticks, those of which are idle, of all processors since the machine started.
-    let ticks = || {
-        let text = fs::read_to_string("/proc/stat").ok()?;
-        let numbers = text.lines().next()?.split_whitespace().skip(1).map(str::parse::<f64>);
-        let numbers: Vec<_> = numbers.collect::<std::result::Result<_, _>>().ok()?;
-        Some((numbers.iter().take(8).sum::<f64>(), numbers.iter().skip(3).take(2).sum::<f64>()))
-    };
-    let (all, idle) = ticks()?;
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    let (all_later, idle_later) = ticks()?;
-    let busy = 1.0 - (idle_later - idle) / (all_later - all).max(1.0);
-    (busy > 0.1).then(|| {
-        let percent = busy * 100.0;
-        format!("**The machine is busy**: {percent:.0} % of it before anything was run")
-    })
 }
 
 /// Cargo's target directory: it gives benches a folder in it.
