@@ -12,8 +12,8 @@
 //! - `BENCH_QUICK=1`: a few rounds, to see that every contender works.
 //! - `MINIRUN=PATH`: the binary to measure, instead of a static one built for this.
 //!
-//! The status is 1 when minirun or the floor fails, or a count passes its limit. A peer that is missing or fails is
-//! left out and said to be; a time, however long, is no failure.
+//! The status is 1 when minirun or the floor fails, or a count passes its limit. A peer that is
+//! missing or fails is left out and said to be; a time, however long, is no failure.
 
 mod chart;
 mod contenders;

@@ -250,22 +250,32 @@ fn finish(
     request: &Request,
     [console, pidfd_socket]: [Option<OwnedFd>; 2],
 ) -> Result<Running> {
-    if let (Some(socket), Some(master)) = (&console, &running.console) {
-        sys::message::send(socket.as_fd(), b'c', Some(master.as_fd())).map_err(|errno| {
-            Error::system("send the master of the pty", errno).at("--console-socket")
-        })?;
-    }
-    if let Some(socket) = &pidfd_socket {
-        let pidfd = running.init.pidfd.as_fd();
-        sys::message::send(socket.as_fd(), b'p', Some(pidfd)).map_err(|errno| {
-            Error::system("send a pidfd of the container", errno).at("--pidfd-socket")
-        })?;
-    }
+    send_descriptors(&running, console.as_ref(), pidfd_socket.as_ref())?;
     file.append(CREATED)?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, running.init.pid.as_raw())?;
     }
     Ok(running)
+}
+
+/// Sends what the caller has given sockets for: the master of the pty, and a pidfd.
+pub(super) fn send_descriptors(
+    running: &Running,
+    console: Option<&OwnedFd>,
+    pidfd_socket: Option<&OwnedFd>,
+) -> Result<()> {
+    if let (Some(socket), Some(master)) = (console, &running.console) {
+        sys::message::send(socket.as_fd(), b'c', Some(master.as_fd())).map_err(|errno| {
+            Error::system("send the master of the pty", errno).at("--console-socket")
+        })?;
+    }
+    if let Some(socket) = pidfd_socket {
+        let pidfd = running.init.pidfd.as_fd();
+        sys::message::send(socket.as_fd(), b'p', Some(pidfd)).map_err(|errno| {
+            Error::system("send a pidfd of the process", errno).at("--pidfd-socket")
+        })?;
+    }
+    Ok(())
 }
 
 fn record(spec: &Spec, plan: &Plan, request: &Request, bundle: PathBuf) -> Record {

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 
-use super::create::{Announce, check_preserved, connect, connect_console, write_pid_file};
+use super::create::{
+    Announce, check_preserved, connect, connect_console, send_descriptors, write_pid_file,
+};
 use super::lifecycle::not_running;
 use super::record::Record;
 use super::status::{Look, Status, state_of};
@@ -174,16 +176,7 @@ fn start(
     let running = launch::launch(&plan, caller)
         .map_err(|error| if is_over() { not_running(step()) } else { error })?;
     let done = || -> Result<()> {
-        if let (Some(socket), Some(master)) = (&console, &running.console) {
-            sys::message::send(socket.as_fd(), b'c', Some(master.as_fd())).map_err(|errno| {
-                Error::system("send the master of the pty", errno).at("--console-socket")
-            })?;
-        }
-        if let Some(socket) = &pidfd {
-            sys::message::send(socket.as_fd(), b'p', Some(running.init.pidfd.as_fd())).map_err(
-                |errno| Error::system("send a pidfd of the process", errno).at("--pidfd-socket"),
-            )?;
-        }
+        send_descriptors(&running, console.as_ref(), pidfd.as_ref())?;
         match &exec.pid_file {
             Some(path) => write_pid_file(path, running.init.pid.as_raw()),
             None => Ok(()),
