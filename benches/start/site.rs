@@ -16,7 +16,6 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
 use crate::Result;
 use crate::contenders::{Program, find};
-use crate::load::Ticks;
 use crate::workloads::WORKLOADS;
 
 /// Directories of bundles, whose config.json each begins with, and what is asked of the
@@ -49,7 +48,6 @@ pub struct Site {
     hierarchies: Vec<PathBuf>,
     /// The memory limit to start with, in bytes.
     memory: AtomicU64,
-    pub begin: Option<Ticks>,
 }
 
 impl Site {
@@ -70,23 +68,11 @@ impl Site {
             dir.join("states")
         };
         let is_root = nix::unistd::geteuid().is_root();
-        let begin = Ticks::read();
-        let facts = [Some(machine()), Some(build), begin.and_then(Ticks::load)];
-        let facts = facts.into_iter().flatten().collect();
+        let facts = vec![machine(), build];
         let hierarchies = Vec::new();
         let memory = AtomicU64::new(0);
-        let mut site = Site {
-            is_root,
-            minirun,
-            floor,
-            payload,
-            facts,
-            dir,
-            states,
-            hierarchies,
-            memory,
-            begin,
-        };
+        let mut site =
+            Site { is_root, minirun, floor, payload, facts, dir, states, hierarchies, memory };
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
