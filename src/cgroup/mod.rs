@@ -2,6 +2,7 @@
 //! removing. Making and limiting it are steps of a plan.
 
 mod deep;
+mod freezer;
 mod gauges;
 mod limits;
 mod oom;
