@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use super::{Errno, Result};
+use super::{Errno, Result, syscall};
 
 /// What a thread does, and the descriptor that it does it with.
 pub struct Work {
@@ -52,7 +52,9 @@ impl Thread {
             return Err(Errno::from_raw(answer));
         }
         // SAFETY: pthread_create has succeeded, and so written it.
-        Ok(Thread { id: Some(unsafe { id.assume_init() }), _stack: stack })
+        let id = unsafe { id.assume_init() };
+        leave_processor(id);
+        Ok(Thread { id: Some(id), _stack: stack })
     }
 
     /// Waits for its end.
@@ -84,6 +86,25 @@ impl Drop for Thread {
     }
 }
 
+/// Has a thread that was just made run on another processor than this: some kernels put it here,
+/// where it waits until its maker does, although others are idle. What hinders that, a single
+/// processor for example, is no loss.
+fn leave_processor(id: libc::pthread_t) {
+    let (mut own, mut cpus) = (0u32, [0u64; size_of::<libc::cpu_set_t>() / 8]);
+    let size = size_of_val(&cpus);
+    let args = [0, size as u64, cpus.as_mut_ptr() as u64, 0, 0, 0];
+    // SAFETY: the number and the mask are written in their bounds.
+    let found = unsafe {
+        syscall(libc::SYS_getcpu, [&raw mut own as u64, 0, 0, 0, 0, 0])
+            .and(syscall(libc::SYS_sched_getaffinity, args))
+    };
+    if let (Ok(_), Some(word)) = (found, cpus.get_mut(own as usize / 64)) {
+        *word &= !(1 << (own % 64));
+        // SAFETY: the thread hasn't been joined, and the mask is as long as is said.
+        unsafe { libc::pthread_setaffinity_np(id, size, cpus.as_ptr().cast()) };
+    }
+}
+
 /// The thread's first function; gives an errno, 0 for none.
 extern "C" fn run(work: *mut c_void) -> *mut c_void {
     // SAFETY: `begin` gives this thread a box of its own.
@@ -95,6 +116,10 @@ extern "C" fn run(work: *mut c_void) -> *mut c_void {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use nix::sched::{CpuSet, sched_getaffinity};
+    use nix::unistd::Pid;
 
     use super::*;
 
@@ -113,6 +138,26 @@ mod tests {
         let (ours, _) = std::io::pipe().unwrap();
         let work = Box::new(Work { run: |_| Err(Errno::EXDEV), fd: ours.into() });
         assert_eq!(Thread::begin(work, stack()).unwrap().finish(), Err(Errno::EXDEV));
+    }
+
+    #[test]
+    fn it_leaves_its_makers_processor_to_its_maker() {
+        fn processors() -> usize {
+            let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+            (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap()).count()
+        }
+        let (mut ours, its) = UnixStream::pair().unwrap();
+        let run = |fd: OwnedFd| {
+            let mut its = UnixStream::from(fd);
+            // It may have begun before its processors were chosen.
+            its.read_exact(&mut [0]).map_err(|_| Errno::EIO)?;
+            its.write_all(&processors().to_ne_bytes()).map_err(|_| Errno::EIO)
+        };
+        let _thread = Thread::begin(Box::new(Work { run, fd: its.into() }), stack()).unwrap();
+        ours.write_all(&[0]).unwrap();
+        let mut left = 0usize.to_ne_bytes();
+        ours.read_exact(&mut left).unwrap();
+        assert_eq!(usize::from_ne_bytes(left), processors().saturating_sub(1).max(1));
     }
 
     #[test]
