@@ -20,9 +20,11 @@ use crate::workloads::WORKLOADS;
 
 /// Directories of bundles, whose config.json each begins with, and what is asked of the
 /// payload there.
-const BUNDLES: [(&str, &str, &str); 7] = [
+const BUNDLES: [(&str, &str, &str); 9] = [
     ("plain", "plain", ""),
+    ("plain-lean", "plain", ""),
     ("engine-default", "engine-default", ""),
+    ("engine-default-lean", "engine-default", ""),
     ("limited", "plain", ""),
     ("pausing", "plain", "pause"),
     ("ending", "plain", "now"),
@@ -147,6 +149,9 @@ impl Site {
             let mut config: serde_json::Value = serde_json::from_slice(&config)?;
             let arguments = [Some("/bin/true"), Some(asked).filter(|word| !word.is_empty())];
             config["process"]["args"] = arguments.into_iter().flatten().collect();
+            if name.ends_with("-lean") {
+                config["annotations"]["io.minirun.lean-cgroup"] = "true".into();
+            }
             fs::write(to.join("config.json"), config.to_string())?;
             copy(&self.payload, &to.join("rootfs/bin/true"))?;
         }

@@ -1,5 +1,7 @@
 //! What is measured of whom, and the goals. A new contender is a row.
 
+use std::ffi::OsString;
+
 use nix::unistd::Pid;
 
 use crate::contenders::{
@@ -54,6 +56,10 @@ const PLAIN: Contender = Contender::new("minirun", Program::Minirun, |site, id| 
 const ENGINE_DEFAULT: Contender = Contender::new("minirun", Program::Minirun, |site, id| {
     run_bundle(site, "minirun", "engine-default", id)
 });
+/// Without the hierarchies of cgroup v1 that limit nothing.
+const fn lean(run: fn(&Site, &str) -> Vec<OsString>) -> Contender {
+    Contender::new("minirun, lean cgroup", Program::Minirun, run)
+}
 const CRUN_PLAIN: Contender =
     Contender::new("crun", CRUN, |site, id| run_bundle(site, "crun", "plain", id));
 const RUNC_PLAIN: Contender =
@@ -117,6 +123,7 @@ pub const WORKLOADS: &[Workload] = &[
         contenders: &[
             FLOOR,
             PLAIN,
+            lean(|site, id| run_bundle(site, "minirun", "plain-lean", id)),
             Contender::new("bubblewrap", BUBBLEWRAP, |site, _| {
                 bubblewrap(site, same_namespaces(site), &[])
             }),
@@ -140,6 +147,7 @@ pub const WORKLOADS: &[Workload] = &[
         contenders: &[
             FLOOR,
             ENGINE_DEFAULT,
+            lean(|site, id| run_bundle(site, "minirun", "engine-default-lean", id)),
             Contender::new("crun", CRUN, |site, id| run_bundle(site, "crun", "engine-default", id)),
             Contender::new("runc", RUNC, |site, id| run_bundle(site, "runc", "engine-default", id)),
         ],

@@ -84,7 +84,7 @@ impl Tree<'_> {
             memory_bytes: memory.map(|memory| memory.saturating_sub(droppable.unwrap_or(0))),
             // v1's "no limit" is the largest number of whole pages.
             memory_limit_bytes: limit.filter(|limit| *limit < 1 << 62),
-            pids: number("pids.current"),
+            pids: number("pids.current").or_else(|| self.tasks()),
             pids_limit: number("pids.max"),
             read_bytes: io.map(|(read, _)| read),
             written_bytes: io.map(|(_, written)| written),

@@ -35,6 +35,11 @@ impl Dir {
     pub(crate) fn new(controllers: &str, path: &Path) -> Self {
         Dir { controllers: controllers.to_owned(), path: path.to_owned() }
     }
+
+    /// Whether it is of the hierarchy of a v1 controller.
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|found| found == controller)
+    }
 }
 
 /// A container's cgroup: one directory a v1 hierarchy, or a single one of v2, and all
@@ -51,8 +56,7 @@ impl<'a> Tree<'a> {
 
     /// The directory that a v1 controller has.
     pub(super) fn v1(&self, controller: &str) -> Option<&'a Path> {
-        let has = |dir: &&Dir| dir.controllers.split(',').any(|found| found == controller);
-        self.dirs.iter().find(has).map(|dir| dir.path.as_path())
+        self.dirs.iter().find(|dir| dir.has(controller)).map(|dir| dir.path.as_path())
     }
 
     /// The directory in the v2 hierarchy, alone or beside those of v1.
@@ -89,6 +93,16 @@ impl<'a> Tree<'a> {
         }
         // 0 stands for one of another pid namespace.
         Ok(pids.into_iter().filter(|pid| *pid > 0).collect())
+    }
+
+    /// How many processes and threads are in it, as v1's pids controller would count them for
+    /// who is in its hierarchy.
+    pub(super) fn tasks(&self) -> Option<u64> {
+        let v1 = self.dirs.iter().find(|dir| !dir.controllers.is_empty())?;
+        let count = |dir: &PathBuf| {
+            deep::read(&dir.join("tasks")).map_or(0, |tasks| tasks.lines().count() as u64)
+        };
+        Some(with_children(&v1.path).iter().map(count).sum())
     }
 
     /// Moves every process in it into `dir` as well, which is of another hierarchy.
@@ -130,19 +144,21 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let is_stopped_here = !self.is_frozen() && self.freeze().is_ok();
-        let sent = self.signal_each(signal);
+        let sent = self.signal_each(signal, &[]);
         if is_stopped_here {
             self.thaw()?;
+            return sent.map(drop);
         }
-        sent
+        // Those that were forked meanwhile, by processes that hadn't got it yet.
+        self.signal_each(signal, &sent?).map(drop)
     }
 
-    fn signal_each(&self, signal: i32) -> Result<()> {
+    /// Sends a signal to every process in it but `told`; gives those that were there.
+    fn signal_each(&self, signal: i32, told: &[i32]) -> Result<Vec<i32>> {
         let found = self.pids()?;
-        let opened: Vec<(i32, OwnedFd)> = found
-            .into_iter()
-            .filter_map(|pid| Some((pid, pidfd_open(Pid::from_raw(pid)).ok()?)))
-            .collect();
+        let others = found.iter().filter(|pid| !told.contains(pid));
+        let opened: Vec<(i32, OwnedFd)> =
+            others.filter_map(|&pid| Some((pid, pidfd_open(Pid::from_raw(pid)).ok()?))).collect();
         // A pid may have come to mean another process between the list and the descriptor;
         // who is still listed is that process, or it has ended.
         let listed = self.pids()?;
@@ -152,7 +168,7 @@ impl<'a> Tree<'a> {
                 let _ = pidfd_send_signal(process.as_fd(), signal);
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// cgroup v2 kills all processes in one step, frozen or forking.
@@ -169,7 +185,7 @@ impl<'a> Tree<'a> {
         let start = Instant::now();
         while !self.pids()?.is_empty() {
             if !self.kill_at_once() {
-                self.signal_each(libc::SIGKILL)?;
+                self.signal_each(libc::SIGKILL, &[])?;
             }
             self.ask_to_thaw();
             if start.elapsed() > PATIENCE {

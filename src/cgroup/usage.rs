@@ -29,7 +29,10 @@ impl Tree<'_> {
                 Some(_) => memory_v1(&dir("memory")),
                 None => memory_v2(&dir("memory")),
             },
-            "pids": pids(&dir("pids")),
+            "pids": match self.v1("pids").or(self.v2()) {
+                Some(_) => pids(&dir("pids")),
+                None => json!({ "current": self.tasks().unwrap_or(0), "limit": 0 }),
+            },
             "blkio": match self.v1("blkio") {
                 Some(_) => blkio_v1(&dir("blkio")),
                 None => blkio_v2(&dir("io")),

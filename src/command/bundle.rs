@@ -68,6 +68,7 @@ impl Bundle {
             name: name.to_owned(),
             init: annotations::is_set(&self.spec, annotations::INIT)?,
             ephemeral: annotations::is_set(&self.spec, annotations::EPHEMERAL)?,
+            lean_cgroup: annotations::is_set(&self.spec, annotations::LEAN_CGROUP)?,
             oci: true,
             ..Options::default()
         };

@@ -5,10 +5,11 @@ use oci_spec::runtime::LinuxResources;
 use super::lifecycle::not_running;
 use super::status::{Look, Status};
 use super::store::Store;
-use crate::cgroup::Dir;
+use crate::cgroup::{Dir, Tree};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::launch;
+use crate::plan::op::Op;
 use crate::plan::{Current, Plan};
 use crate::proc;
 
@@ -18,13 +19,31 @@ use crate::proc;
 /// "container not running", or there is no freezer for it.
 pub fn pause(store: &Store, id: &str) -> Result<()> {
     let dir = store.lock(id)?;
-    let record = dir.record()?;
+    let mut record = dir.record()?;
     let step = || format!("pause container {id}");
     match Look::at(&dir, &record)?.status {
-        Status::Running | Status::Created => record.tree().freeze(),
+        Status::Running | Status::Created => {
+            match record.later_cgroup.iter().find(|dir| dir.has("freezer")).cloned() {
+                None => record.tree().freeze(),
+                Some(freezer) => {
+                    dir.note_later_cgroup()?;
+                    record.cgroup.retain(|dir| *dir != freezer);
+                    freeze_in(&freezer, record.tree())
+                }
+            }
+        }
         Status::Paused => Err(Error::said(step(), "container is paused already")),
         Status::Creating | Status::Stopped => Err(not_running(step())),
     }
+}
+
+/// Stops the processes of a cgroup that has no freezer but this one for later.
+fn freeze_in(freezer: &Dir, tree: Tree<'_>) -> Result<()> {
+    launch::cgroup::enter(tree, freezer)?;
+    let frozen = Tree::new(std::slice::from_ref(freezer));
+    frozen.freeze()?;
+    // Who was executed in the container meanwhile is stopped by entering.
+    tree.enter(freezer).or_else(|error| frozen.thaw().and(Err(error)))
 }
 
 /// Lets a paused container go on.
@@ -63,6 +82,9 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
     let limits = record.tree().limits();
     let current = Current { dirs: &dirs, later: &later, limits: &limits, unit };
     let steps = Plan::update(resources, &current, &host)?;
+    if steps.iter().any(|step| matches!(step.op, Op::MoveProcesses { .. })) {
+        dir.note_later_cgroup()?;
+    }
     launch::cgroup::update(&steps)
 }
 

@@ -117,7 +117,7 @@ pub fn run(
 fn delete_own(store: &Store, dir: StateDir, file: &RecordFile, mut record: Record) -> Result<()> {
     match dir.lock_again(file)? {
         Some(dir) => {
-            record.notice_later_cgroup();
+            dir.notice_later_cgroup(&mut record);
             store.leave_to_later_owner(&mut record)?;
             delete_locked(dir, record, None)
         }
@@ -155,6 +155,7 @@ fn launch(
         name: request.id.clone(),
         init: annotations::is_set(&spec, annotations::INIT)?,
         ephemeral: annotations::is_set(&spec, annotations::EPHEMERAL)?,
+        lean_cgroup: annotations::is_set(&spec, annotations::LEAN_CGROUP)?,
         lifecycle,
         oci: true,
         state_dir: Some(store.root().join(&request.id)),

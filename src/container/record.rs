@@ -44,8 +44,8 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Directories of cgroups, made for this container or to be made.
     pub(crate) cgroup: Vec<Dir>,
-    /// Directories that `update` may add to them, and for this container alone. Those which
-    /// are there when this is read are among `cgroup` too.
+    /// Directories that `update` and `pause` may add to them, and for this container alone.
+    /// Those which they have added when this is read are among `cgroup` too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) later_cgroup: Vec<Dir>,
     /// The unit of systemd that the cgroup belongs to.
@@ -75,8 +75,8 @@ impl Record {
         self.init.as_ref().map_or(Ok(None), InitProcess::running)
     }
 
-    /// Looks which cgroups `update` has added; it holds the container's lock when it does.
-    pub(crate) fn notice_later_cgroup(&mut self) {
+    /// Looks which cgroups `update` and `pause` have added; they hold the container's lock then.
+    pub(super) fn notice_later_cgroup(&mut self) {
         let is_new = |dir: &&Dir| !self.cgroup.contains(dir) && dir.path.exists();
         let new: Vec<Dir> = self.later_cgroup.iter().filter(is_new).cloned().collect();
         self.cgroup.extend(new);

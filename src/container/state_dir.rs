@@ -26,6 +26,8 @@ use crate::sys;
 pub(super) const RECORD: &str = "record";
 /// A file that is there when somebody waits to delete the container by force.
 const DELETING: &str = "deleting";
+/// A file that is there once the container may be in cgroups that the record has for later.
+const IN_LATER_CGROUP: &str = "in-later-cgroup";
 
 const DIRECTORY: OFlag =
     OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -163,6 +165,13 @@ impl StateDir {
         self.has(DELETING)
     }
 
+    /// Adds the cgroups to a record that the container has come into since.
+    pub(crate) fn notice_later_cgroup(&self, record: &mut Record) {
+        if !record.later_cgroup.is_empty() && self.has(IN_LATER_CGROUP) {
+            record.notice_later_cgroup();
+        }
+    }
+
     /// Whether there is a file of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
@@ -196,7 +205,7 @@ impl StateDir {
         let (mut record, config) = parsed.map_err(|error| {
             Error::said(format!("read {}", self.path.join(RECORD).display()), error.to_string())
         })?;
-        record.notice_later_cgroup();
+        self.notice_later_cgroup(&mut record);
         Ok((record, config))
     }
 
@@ -245,6 +254,19 @@ impl Locked {
     /// Lets others change the container.
     pub(crate) fn unlock(self) -> StateDir {
         self.dir
+    }
+
+    /// Says that the container comes into cgroups which its record has for later: before they
+    /// are made, so that whoever deletes it knows.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub(crate) fn note_later_cgroup(&self) -> Result<()> {
+        let mode = Mode::from_bits_truncate(0o600);
+        match openat(&self.fd, IN_LATER_CGROUP, WRITTEN, mode) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(not_written(&self.path.join(IN_LATER_CGROUP), &errno.into())),
+        }
     }
 
     /// Removes the directory with all that is in it. Once the record is gone, the container

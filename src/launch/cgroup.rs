@@ -29,6 +29,20 @@ pub(crate) fn update(steps: &[Step]) -> Result<()> {
         .try_for_each(|step| set(step, &mut files).map_err(|error| error.at(step.place.as_str())))
 }
 
+/// Has the processes of a running container enter a cgroup of one more hierarchy, which is made
+/// unless it is there.
+///
+/// # Errors
+/// When the kernel refuses; some may have entered then.
+pub(crate) fn enter(tree: Tree<'_>, dir: &Dir) -> Result<()> {
+    match create(&dir.path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io(format!("create cgroup {}", dir.path.display()), &error))
+        }
+        _ => tree.enter(dir),
+    }
+}
+
 /// The file that was written last: a list of devices is written to one, rule by rule.
 #[derive(Default)]
 pub(super) struct Files(Option<(CString, fs::File)>);

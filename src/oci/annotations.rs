@@ -1,4 +1,4 @@
-//! What `run ROOTFS` can do and a config.json has no field for: `spec` writes it as
+//! What a config.json has no field for. What `run ROOTFS` can do of it, `spec` writes as
 //! annotations, and a bundle that has them gets the same.
 
 use std::collections::HashMap;
@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 pub(crate) const INIT: &str = "io.minirun.init";
 /// `true`: changes to the root filesystem go with the container.
 pub(crate) const EPHEMERAL: &str = "io.minirun.ephemeral";
+/// `true`: on cgroup v1, the container is in no hierarchy just for what it counts.
+pub(crate) const LEAN_CGROUP: &str = "io.minirun.lean-cgroup";
 
 /// Whether an annotation of ours says `true`.
 ///

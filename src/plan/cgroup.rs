@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::cgroup_path::{Dir, Location, PATH, ROOT, all_dirs};
@@ -21,10 +22,12 @@ use crate::host::{CgroupLayout, Host};
 /// The kernel's own for a quota, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// The v1 controllers of a container that nobody has chosen a cgroup for: what counts, freezes
-/// or keeps from devices. Each hierarchy takes its time, so into others it comes when there is
-/// a limit.
-const USUAL: [&str; 6] = ["cpuacct", "memory", "devices", "freezer", "blkio", "pids"];
+/// The v1 controllers of a container that nobody has chosen a cgroup for: those that count what
+/// couldn't be found out later. Each hierarchy takes its time, so into others it comes when
+/// something there is limited, and into the freezer when it is paused.
+const COUNTING: &[&str] = &["cpuacct", "memory", "blkio"];
+/// That of one whose counters nobody asks for, so that it has a cgroup to be found by.
+const LEAN: &[&str] = &["devices"];
 
 /// The container's cgroup: a directory in each hierarchy that it has one in.
 pub(super) struct Cgroup {
@@ -190,9 +193,13 @@ impl Cgroup {
         };
         if !options.oci {
             dirs = dirs.iter().filter(|dir| needed(dir)).cloned().collect();
-        } else if path.is_none() && unit.is_none() && is_v1 {
-            let usual = |dir: &Dir| !dir.is_v2() && USUAL.iter().any(|name| dir.has(name));
-            let (now, rest) = dirs.iter().cloned().partition(|dir| usual(dir) || needed(dir));
+        } else if unit.is_none() && is_v1 && (path.is_none() || options.lean_cgroup) {
+            let usual = if options.lean_cgroup { LEAN } else { COUNTING };
+            let usual = |dir: &Dir| usual.iter().any(|name| dir.has(name));
+            // Who doesn't end with a first process is killed without a way to fork on.
+            let freezes = |dir: &Dir| dir.has("freezer") && !layout.has(CloneFlags::CLONE_NEWPID);
+            let first = |dir: &Dir| !dir.is_v2() && (usual(dir) || freezes(dir));
+            let (now, rest) = dirs.iter().cloned().partition(|dir| first(dir) || needed(dir));
             (dirs, later) = (now, rest);
             // The first of those that it is in tells who is to be moved into others.
             let can_be_limited = |dir: &Dir| !dir.is_v2() && !dir.controllers.contains('=');

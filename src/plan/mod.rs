@@ -106,6 +106,8 @@ pub struct Options {
     /// A container of a bundle, which engines look after: it has a cgroup in every
     /// hierarchy, hooks, and the search for its program happens before `start`.
     pub oci: bool,
+    /// On cgroup v1, a bundle's container is only in hierarchies that something is limited in.
+    pub lean_cgroup: bool,
     /// Directory of the container's state, where `start` will knock.
     pub state_dir: Option<PathBuf>,
     /// The caller connects the standard descriptors itself.
@@ -382,6 +384,8 @@ impl<'a> Steps<'a> {
     }
 }
 
+#[cfg(test)]
+mod cgroup_tests;
 #[cfg(test)]
 mod mount_tests;
 #[cfg(test)]

@@ -227,6 +227,13 @@ prints "--ulimit core" '^0$' once --ulimit core=0:0 --ulimit nofile=4096:4096 --
 prints "--memory" '^67108864' once --memory 64m -- sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true'
 expect "--memory: the OOM killer" 137 '' once --memory 32m --tmpfs /big -- dd if=/dev/zero of=/big/x bs=1M count=64
 prints "--pids-limit" '^77' once --pids-limit 77 -- sh -c 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true'
+lean=(--annotation io.minirun.lean-cgroup=true)
+prints "a lean cgroup has its limit" '^9' once "${lean[@]}" --pids-limit 9 -- sh -c 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true'
+expect "a lean container stays" 0 '' stays lean "${lean[@]}"
+expect "a lean container is paused" 0 '' pod pause lean
+expect "a lean container goes on" 0 '' pod unpause lean
+prints "a lean container gets a limit" '' pod update --memory 64m lean
+expect "a lean container goes" 0 '' pod rm -f -t 1 lean
 expect "--pids-limit holds" fail "fork|unavailable" once --pids-limit 5 -- sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 5 & done'
 prints "--cpus" '^50000' once --cpus 0.5 -- sh -c 'cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null; true'
 prints "--cpu-shares" '^(512|[0-9]+)' once --cpu-shares 512 -- sh -c 'cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null; true'

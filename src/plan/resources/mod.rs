@@ -305,6 +305,6 @@ fn max_or(value: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::plan) mod tests;
 #[cfg(test)]
 mod update_tests;

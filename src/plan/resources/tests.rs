@@ -11,7 +11,7 @@ fn host(cgroup: CgroupLayout) -> Host {
     Host { cgroup, ..crate::plan::tests::root() }
 }
 
-pub(super) fn on_v2() -> Host {
+pub(in crate::plan) fn on_v2() -> Host {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
     host(CgroupLayout::V2 {
         own: "/user.slice/x.scope".into(),
@@ -20,7 +20,7 @@ pub(super) fn on_v2() -> Host {
     })
 }
 
-pub(super) fn on_v1() -> Host {
+pub(in crate::plan) fn on_v1() -> Host {
     let controllers = [
         "cpu,cpuacct",
         "hugetlb",
@@ -51,10 +51,19 @@ fn user(host: Host) -> Host {
     Host { uid: 1000, gid: 1000, capabilities: 0, ..host }
 }
 
-pub(super) fn plan(linux: Value, host: &Host) -> Result<Plan, Error> {
-    let namespaces = json!([{ "type": "pid" }, { "type": "mount" }]);
-    let mut linux = linux;
-    linux["namespaces"] = namespaces;
+pub(in crate::plan) fn plan(linux: Value, host: &Host) -> Result<Plan, Error> {
+    let options = Options { name: "box".into(), oci: true, ..Options::default() };
+    plan_with(&options, linux, host)
+}
+
+pub(in crate::plan) fn plan_with(
+    options: &Options,
+    mut linux: Value,
+    host: &Host,
+) -> Result<Plan, Error> {
+    if linux["namespaces"].is_null() {
+        linux["namespaces"] = json!([{ "type": "pid" }, { "type": "mount" }]);
+    }
     if host.uid != 0 {
         linux["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
         let own = json!([{ "containerID": 0, "hostID": host.uid, "size": 1 }]);
@@ -67,8 +76,7 @@ pub(super) fn plan(linux: Value, host: &Host) -> Result<Plan, Error> {
         "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"] },
         "linux": linux,
     });
-    let options = Options { name: "box".into(), oci: true, ..Options::default() };
-    Plan::new(&serde_json::from_value(spec).unwrap(), &options, host)
+    Plan::new(&serde_json::from_value(spec).unwrap(), options, host)
 }
 
 /// What is written for these resources: `file value`, without the cgroup's directory.
@@ -394,42 +402,4 @@ fn root_inside_a_container_does_without_cgroups_where_they_are_read_only() {
         assert_eq!(error.place(), Some("linux.resources.pids.limit"));
         assert!(error.to_string().contains("read-only"), "{error}");
     }
-}
-
-#[test]
-fn the_path_is_below_the_root_of_every_hierarchy() {
-    let dirs = |path: &str, host: &Host| {
-        plan(json!({ "cgroupsPath": path }), host).map(|plan| plan.cgroup())
-    };
-    let v1 = dirs("/pod//./c", &on_v1()).unwrap();
-    assert_eq!(v1.len(), 13);
-    assert!(v1.contains(&("memory".into(), "/sys/fs/cgroup/memory/pod/c".into())));
-    assert!(v1.contains(&("name=systemd".into(), "/sys/fs/cgroup/systemd/pod/c".into())));
-    assert!(v1.contains(&(String::new(), "/sys/fs/cgroup/unified/pod/c".into())));
-    for (path, dir) in [("/pod/c", "pod/c"), ("pod/c", "pod/c"), ("", "box")] {
-        let v2 = dirs(path, &on_v2()).unwrap();
-        assert_eq!(v2, [(String::new(), format!("/sys/fs/cgroup/{dir}").into())]);
-    }
-    for path in ["/", "/a/../b", "system.slice:minirun:box"] {
-        let error = dirs(path, &on_v2()).expect_err(path);
-        assert_eq!(error.place(), Some("linux.cgroupsPath"), "{error}");
-    }
-}
-
-#[test]
-fn every_level_of_v2_hands_its_controllers_down() {
-    let plan = plan(json!({ "cgroupsPath": "/pod/sub/c" }), &on_v2()).unwrap();
-    let levels: Vec<_> = plan
-        .steps
-        .iter()
-        .filter_map(|step| match &step.op {
-            Op::EnableControllers { dir, controllers } => {
-                assert_eq!(controllers.len(), 7);
-                Some(dir.to_string_lossy().into_owned())
-            }
-            _ => None,
-        })
-        .collect();
-    let root = "/sys/fs/cgroup";
-    assert_eq!(levels, [root.to_owned(), format!("{root}/pod"), format!("{root}/pod/sub")]);
 }
