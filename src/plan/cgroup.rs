@@ -196,8 +196,9 @@ impl Cgroup {
         } else if unit.is_none() && is_v1 && (path.is_none() || options.lean_cgroup) {
             let usual = if options.lean_cgroup { LEAN } else { COUNTING };
             let usual = |dir: &Dir| usual.iter().any(|name| dir.has(name));
-            // Who doesn't end with a first process is killed without a way to fork on.
-            let freezes = |dir: &Dir| dir.has("freezer") && !layout.has(CloneFlags::CLONE_NEWPID);
+            // Those that don't end with a first process are stopped to be killed.
+            let has_own_pids = layout.new.contains(CloneFlags::CLONE_NEWPID);
+            let freezes = |dir: &Dir| dir.has("freezer") && !has_own_pids;
             let first = |dir: &Dir| !dir.is_v2() && (usual(dir) || freezes(dir));
             let (now, rest) = dirs.iter().cloned().partition(|dir| first(dir) || needed(dir));
             (dirs, later) = (now, rest);

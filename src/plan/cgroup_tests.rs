@@ -19,11 +19,14 @@ fn without_a_path_it_is_where_something_counts_or_limits() {
     let limits =
         json!({ "pids": { "limit": 5 }, "devices": [{ "allow": false, "access": "rwm" }] });
     let shared = json!([{ "type": "mount" }]);
-    let rows: [(Value, &[&str]); 3] = [
+    let joined = json!([{ "type": "mount" }, { "type": "pid", "path": "/proc/1/ns/pid" }]);
+    let with_freezer: &[&str] = &["cpu,cpuacct", "memory", "freezer", "blkio"];
+    let rows: [(Value, &[&str]); 4] = [
         (json!({}), &["cpu,cpuacct", "memory", "blkio"]),
         (json!({ "resources": limits }), &["cpu,cpuacct", "memory", "devices", "blkio", "pids"]),
         // What shares its pids with others ends only when each of them is found.
-        (json!({ "namespaces": shared }), &["cpu,cpuacct", "memory", "freezer", "blkio"]),
+        (json!({ "namespaces": shared }), with_freezer),
+        (json!({ "namespaces": joined }), with_freezer),
     ];
     for (linux, expected) in rows {
         let [now, later] = hierarchies(linux, false);
