@@ -365,6 +365,18 @@ fn a_detached_container_goes_on() {
     place.assert_gone(&request.id);
 }
 
+/// The first one may have been killed; its container's process still looks like one that waits.
+#[test]
+fn a_second_start_is_told_of_the_first_before_the_program_runs() {
+    let Some(place) = Place::new("twice") else { return };
+    let id = place.create("one", "true");
+    fs::remove_file(place.store.root().join(&id).join("start.sock")).unwrap();
+    let error = message(container::start(&place.store, &id));
+    assert!(error.contains("cannot start a container that was started before"), "{error}");
+    container::delete(&place.store, &id, true).unwrap();
+    place.assert_gone(&id);
+}
+
 #[test]
 fn a_container_is_paused_and_goes_on() {
     let Some(place) = Place::new("pause") else { return };

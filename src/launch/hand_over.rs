@@ -68,6 +68,10 @@ pub(crate) fn start(dir: &Path) -> Result<()> {
         Err(Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::EPIPE) => {
             return Err(Error::said(step, "its process has ended before it was started"));
         }
+        // It looks as if it waited until its program runs, or it has died of a signal.
+        Err(Errno::ENOENT) => {
+            return Err(Error::said(step, "cannot start a container that was started before"));
+        }
         sent => sent.map_err(failed)?,
     };
     // Only now: a start that is killed before this can be tried again.
