@@ -29,10 +29,7 @@ impl Tree<'_> {
                 Some(_) => memory_v1(&dir("memory")),
                 None => memory_v2(&dir("memory")),
             },
-            "pids": match self.v1("pids").or(self.v2()) {
-                Some(_) => pids(&dir("pids")),
-                None => json!({ "current": self.tasks().unwrap_or(0), "limit": 0 }),
-            },
+            "pids": pids(&dir("pids"), self),
             "blkio": match self.v1("blkio") {
                 Some(_) => blkio_v1(&dir("blkio")),
                 None => blkio_v2(&dir("io")),
@@ -230,13 +227,17 @@ fn memory_v2(memory: &Files) -> Value {
     }))
 }
 
-fn pids(pids: &Files) -> Value {
+fn pids(pids: &Files, tree: &Tree) -> Value {
+    let current = match pids.0 {
+        Some(_) => pids.number("pids.current"),
+        None => tree.tasks().unwrap_or(0),
+    };
     // Here alone, no limit is 0.
     let limit = match pids.number("pids.max") {
         u64::MAX => 0,
         limit => limit,
     };
-    json!({ "current": pids.number("pids.current"), "limit": limit })
+    json!({ "current": current, "limit": limit })
 }
 
 /// Lines of `major:minor operation number`.

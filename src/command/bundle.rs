@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use crate::audit::{self, Audit};
 use crate::error::Result;
 use crate::host::Host;
-use crate::oci::{self, annotations};
+use crate::oci;
 use crate::plan::{Options, Plan};
 
 /// A bundle that has been read.
@@ -64,14 +64,7 @@ impl Bundle {
     }
 
     fn plan_on(&self, name: &str, host: &Host) -> Result<Plan> {
-        let options = Options {
-            name: name.to_owned(),
-            init: annotations::is_set(&self.spec, annotations::INIT)?,
-            ephemeral: annotations::is_set(&self.spec, annotations::EPHEMERAL)?,
-            lean_cgroup: annotations::is_set(&self.spec, annotations::LEAN_CGROUP)?,
-            oci: true,
-            ..Options::default()
-        };
+        let options = Options::of_bundle(name, &self.spec)?;
         Plan::new(&self.spec, &options, host)
     }
 }

@@ -19,16 +19,15 @@ use crate::proc;
 /// "container not running", or there is no freezer for it.
 pub fn pause(store: &Store, id: &str) -> Result<()> {
     let dir = store.lock(id)?;
-    let mut record = dir.record()?;
+    let record = dir.record()?;
     let step = || format!("pause container {id}");
     match Look::at(&dir, &record)?.status {
         Status::Running | Status::Created => {
-            match record.later_cgroup.iter().find(|dir| dir.has("freezer")).cloned() {
+            match record.later_cgroup.iter().find(|dir| dir.has("freezer")) {
                 None => record.tree().freeze(),
                 Some(freezer) => {
                     dir.note_later_cgroup()?;
-                    record.cgroup.retain(|dir| *dir != freezer);
-                    freeze_in(&freezer, record.tree())
+                    freeze_in(freezer, record.tree())
                 }
             }
         }

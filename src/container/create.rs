@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::exit_code;
 use crate::launch::{self, Caller, Network, Running};
-use crate::oci::{self, annotations};
+use crate::oci;
 use crate::plan::{Lifecycle, Options, Plan};
 use crate::sys;
 use crate::systemd::Unit;
@@ -152,17 +152,12 @@ fn launch(
     let console = connect_console(request.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd_socket = connect(request.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let options = Options {
-        name: request.id.clone(),
-        init: annotations::is_set(&spec, annotations::INIT)?,
-        ephemeral: annotations::is_set(&spec, annotations::EPHEMERAL)?,
-        lean_cgroup: annotations::is_set(&spec, annotations::LEAN_CGROUP)?,
         lifecycle,
-        oci: true,
         state_dir: Some(store.root().join(&request.id)),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds,
-        ..Options::default()
+        ..Options::of_bundle(&request.id, &spec)?
     };
     let mut host = Host::read()?;
     if request.systemd_cgroup {

@@ -157,7 +157,12 @@ impl StateDir {
     /// Tells whoever has the container locked to come to an end.
     pub(crate) fn ask_to_delete(&self) {
         // Where nothing can be written, the wait has its limit nevertheless.
-        let _ = openat(&self.fd, DELETING, WRITTEN, Mode::from_bits_truncate(0o600));
+        let _ = self.mark(DELETING);
+    }
+
+    /// Makes an empty file, unless it is there.
+    fn mark(&self, name: &str) -> sys::Result<()> {
+        openat(&self.fd, name, WRITTEN, Mode::from_bits_truncate(0o600)).map(drop)
     }
 
     /// Whether [`ask_to_delete`](Self::ask_to_delete) was called.
@@ -262,11 +267,8 @@ impl Locked {
     /// # Errors
     /// Those of open(2).
     pub(crate) fn note_later_cgroup(&self) -> Result<()> {
-        let mode = Mode::from_bits_truncate(0o600);
-        match openat(&self.fd, IN_LATER_CGROUP, WRITTEN, mode) {
-            Ok(_) => Ok(()),
-            Err(errno) => Err(not_written(&self.path.join(IN_LATER_CGROUP), &errno.into())),
-        }
+        let failed = |errno: Errno| not_written(&self.path.join(IN_LATER_CGROUP), &errno.into());
+        self.mark(IN_LATER_CGROUP).map_err(failed)
     }
 
     /// Removes the directory with all that is in it. Once the record is gone, the container

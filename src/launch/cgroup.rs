@@ -35,12 +35,9 @@ pub(crate) fn update(steps: &[Step]) -> Result<()> {
 /// # Errors
 /// When the kernel refuses; some may have entered then.
 pub(crate) fn enter(tree: Tree<'_>, dir: &Dir) -> Result<()> {
-    match create(&dir.path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::io(format!("create cgroup {}", dir.path.display()), &error))
-        }
-        _ => tree.enter(dir),
-    }
+    let failed = |error| Error::io(format!("create cgroup {}", dir.path.display()), &error);
+    create_unless_there(&dir.path).map_err(failed)?;
+    tree.enter(dir)
 }
 
 /// The file that was written last: a list of devices is written to one, rule by rule.
@@ -147,10 +144,7 @@ fn set(step: &Step, files: &mut Files) -> Result<()> {
 fn attempt(op: &Op, files: &mut Files) -> io::Result<()> {
     match op {
         Op::EnableControllers { dir, controllers } => enable(path(dir), controllers),
-        Op::CreateCgroup { dir, .. } => match create(path(dir)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        },
+        Op::CreateCgroup { dir, .. } => create_unless_there(path(dir)),
         Op::InheritCpuset { root, dir } => inherit_cpuset(path(root), path(dir)),
         Op::WriteCgroup { file, value } => files.write(file, value),
         Op::WriteFirst { choices } => write_first(choices),
@@ -191,6 +185,13 @@ fn create(dir: &Path) -> io::Result<()> {
         made = builder().create(dir);
     }
     made
+}
+
+fn create_unless_there(dir: &Path) -> io::Result<()> {
+    match create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// Controllers one by one, since one that can't be had refuses them all. Which one is

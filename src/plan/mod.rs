@@ -46,6 +46,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::oci::annotations;
 pub(crate) use environment::DEFAULT_PATH;
 pub(crate) use exec::Joined;
 pub(crate) use hooks::of_stage as hooks_of_stage;
@@ -125,6 +126,23 @@ pub struct Options {
     pub default_seccomp: bool,
     /// Which command-line option a config.json path came from, for messages.
     pub origins: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Those of a bundle's container: what its annotations say beyond the specification.
+    ///
+    /// # Errors
+    /// When an annotation of ours is neither true nor false.
+    pub(crate) fn of_bundle(name: &str, spec: &Spec) -> Result<Options> {
+        Ok(Options {
+            name: name.to_owned(),
+            init: annotations::is_set(spec, annotations::INIT)?,
+            ephemeral: annotations::is_set(spec, annotations::EPHEMERAL)?,
+            lean_cgroup: annotations::is_set(spec, annotations::LEAN_CGROUP)?,
+            oci: true,
+            ..Options::default()
+        })
+    }
 }
 
 /// A validated list of steps; the same list is run, printed, narrated and timed.
