@@ -185,8 +185,10 @@ impl Place {
     /// What is left of a container.
     fn remains(&self, id: &str) -> Vec<String> {
         let mut found = Vec::new();
-        if self.0.path().join("root").join(id).exists() {
-            found.push("its directory".to_owned());
+        for (name, what) in [(id.to_owned(), "its file"), (format!("{id}~"), "its directory")] {
+            if self.0.path().join("root").join(name).exists() {
+                found.push(what.to_owned());
+            }
         }
         cgroups(Path::new("/sys/fs/cgroup"), id, 3, &mut found);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -483,7 +485,7 @@ fn a_system_call_that_fails_is_told_and_leaves_nothing() {
             if is_unreal {
                 continue;
             }
-            // Where a fault has cost a container or its directory.
+            // Where a fault has cost a container or its file.
             let is_dear = call == "flock"
                 || verb.name == "delete" && ["openat", "read"].contains(&call.as_str());
             for (number, errno) in (1..=count).flat_map(|n| (0..ERRNOS.len()).map(move |e| (n, e)))

@@ -72,6 +72,7 @@ impl Place {
     /// Nothing is left in the store, nor of the container's cgroups.
     fn assert_gone(&self, id: &str) {
         assert!(!self.store.root().join(id).exists());
+        assert!(!self.store.root().join(format!("{id}~")).exists());
         let own: Vec<_> = cgroups(Path::new("/sys/fs/cgroup"), id, 3);
         assert!(own.is_empty(), "{own:?}");
     }
@@ -370,7 +371,7 @@ fn a_detached_container_goes_on() {
 fn a_second_start_is_told_of_the_first_before_the_program_runs() {
     let Some(place) = Place::new("twice") else { return };
     let id = place.create("one", "true");
-    fs::remove_file(place.store.root().join(&id).join("start.sock")).unwrap();
+    fs::remove_file(place.store.root().join(format!("{id}~/start.sock"))).unwrap();
     let error = message(container::start(&place.store, &id));
     assert!(error.contains("cannot start a container that was started before"), "{error}");
     container::delete(&place.store, &id, true).unwrap();

@@ -134,8 +134,9 @@ impl Place {
             .into_iter()
             .map(|path| path.display().to_string())
             .collect();
-        let state = self.dir.path().join("root").join(id);
-        left.extend(state.exists().then(|| state.display().to_string()));
+        let state = |name: &str| self.dir.path().join("root").join(name);
+        let states = [state(id), state(&format!("{id}~"))].into_iter();
+        left.extend(states.filter(|path| path.exists()).map(|path| path.display().to_string()));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         left.extend(mounts.lines().filter(|line| line.contains(&self.name)).map(str::to_owned));
         left.extend(self.processes(id));

@@ -187,8 +187,8 @@ fn waiting(
     carry_out: impl FnOnce() -> Result<u8, Error>,
 ) -> Result<u8, Error> {
     let what = || {
-        let directory = global.store().map(|store| store.root().join(id)).ok();
-        let holder = directory.and_then(|directory| progress::holder(&directory));
+        let file = global.store().map(|store| store.root().join(id)).ok();
+        let holder = file.and_then(|file| progress::holder(&file));
         match holder.filter(|pid| u32::try_from(*pid) != Ok(std::process::id())) {
             Some(pid) => format!("{verb} {id}: waiting for process {pid}, which changes it"),
             None => format!("{verb} {id}"),

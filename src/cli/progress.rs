@@ -57,9 +57,9 @@ pub fn told<T>(global: &Global, what: impl Fn() -> String + Sync, work: impl FnO
     })
 }
 
-/// Who has a directory locked, by flock(2).
-pub fn holder(directory: &Path) -> Option<i32> {
-    let inode = std::fs::metadata(directory).ok()?.ino();
+/// Who has a file locked, by flock(2).
+pub fn holder(file: &Path) -> Option<i32> {
+    let inode = std::fs::metadata(file).ok()?.ino();
     find_holder(&std::fs::read_to_string("/proc/locks").ok()?, inode)
 }
 

@@ -13,9 +13,9 @@ use crate::oci;
 /// # Errors
 /// "container does not exist", "container not running".
 pub fn audit(store: &Store, id: &str) -> Result<Audit> {
-    let dir = store.find(id)?;
-    let (record, config) = dir.record_and_config()?;
-    let look = Look::at(&dir, &record)?;
+    let file = store.find(id)?;
+    let (record, config) = file.record_and_config()?;
+    let look = Look::at(&file, &record)?;
     let step = || format!("audit container {id}");
     let (Some(init), Some(present)) = (&record.init, &look.init) else {
         return Err(not_running(step()));

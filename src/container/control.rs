@@ -18,15 +18,15 @@ use crate::proc;
 /// # Errors
 /// "container not running", or there is no freezer for it.
 pub fn pause(store: &Store, id: &str) -> Result<()> {
-    let dir = store.lock(id)?;
-    let record = dir.record()?;
+    let file = store.lock(id)?;
+    let record = file.record()?;
     let step = || format!("pause container {id}");
-    match Look::at(&dir, &record)?.status {
+    match Look::at(&file, &record)?.status {
         Status::Running | Status::Created => {
             match record.later_cgroup.iter().find(|dir| dir.has("freezer")) {
                 None => record.tree().freeze(),
                 Some(freezer) => {
-                    dir.note_later_cgroup()?;
+                    file.note_later_cgroup()?;
                     freeze_in(freezer, record.tree())
                 }
             }
@@ -50,9 +50,9 @@ fn freeze_in(freezer: &Dir, tree: Tree<'_>) -> Result<()> {
 /// # Errors
 /// "container not paused", or what the kernel says.
 pub fn resume(store: &Store, id: &str) -> Result<()> {
-    let dir = store.lock(id)?;
-    let record = dir.record()?;
-    match Look::at(&dir, &record)?.status {
+    let file = store.lock(id)?;
+    let record = file.record()?;
+    match Look::at(&file, &record)?.status {
         Status::Paused => record.tree().thaw(),
         _ => Err(Error::said(format!("resume container {id}"), "container not paused")),
     }
@@ -63,9 +63,9 @@ pub fn resume(store: &Store, id: &str) -> Result<()> {
 /// # Errors
 /// "container not running", or the limit that can't be set, by its path in a config.json.
 pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()> {
-    let dir = store.lock(id)?;
-    let record = dir.record()?;
-    if matches!(Look::at(&dir, &record)?.status, Status::Creating | Status::Stopped) {
+    let file = store.lock(id)?;
+    let record = file.record()?;
+    if matches!(Look::at(&file, &record)?.status, Status::Creating | Status::Stopped) {
         return Err(not_running(format!("update container {id}")));
     }
     let is_later = |dir: &&Dir| record.later_cgroup.contains(dir);
@@ -82,7 +82,7 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
     let current = Current { dirs: &dirs, later: &later, limits: &limits, unit };
     let steps = Plan::update(resources, &current, &host)?;
     if steps.iter().any(|step| matches!(step.op, Op::MoveProcesses { .. })) {
-        dir.note_later_cgroup()?;
+        file.note_later_cgroup()?;
     }
     launch::cgroup::update(&steps)
 }
@@ -92,9 +92,9 @@ pub fn update(store: &Store, id: &str, resources: &LinuxResources) -> Result<()>
 /// # Errors
 /// "container does not exist".
 pub fn ps(store: &Store, id: &str) -> Result<Vec<i32>> {
-    let dir = store.find(id)?;
-    let record = store.record_with_own_cgroup(&dir)?;
-    let init = Look::at(&dir, &record)?.init.and(record.init);
+    let file = store.find(id)?;
+    let record = store.record_with_own_cgroup(&file)?;
+    let init = Look::at(&file, &record)?.init.and(record.init);
     // Who is in its cgroup when its pid namespace has ended is another container's.
     if !record.cgroup.is_empty() && (init.is_some() || !record.has_own_pid_namespace) {
         return record.tree().pids();

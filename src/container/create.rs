@@ -14,7 +14,7 @@ use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 use super::lifecycle::{after_start, delete_locked};
 use super::process::InitProcess;
 use super::record::{CREATED, Record};
-use super::state_dir::{Locked, RecordFile, StateDir};
+use super::state_file::{Locked, StateFile, start_dir};
 use super::status::{Status, state_of};
 use super::store::{Store, check_id};
 use crate::attach::{self, Deadline, Signals};
@@ -83,7 +83,7 @@ pub fn create(store: &Store, request: &Request, announce: Announce<'_>) -> Resul
 /// As [`create`], and when its program can't be executed.
 pub fn run_detached(store: &Store, request: &Request, announce: Announce<'_>) -> Result<()> {
     let launched = launch(store, request, Lifecycle::Detached, announce)?;
-    after_start(&launched.dir, &launched.record)
+    after_start(&launched.file, &launched.record)
 }
 
 /// Makes a container, starts it, stands in for it at the caller's terminal until it ends,
@@ -97,37 +97,35 @@ pub fn run(
     signals: &Signals,
     announce: Announce<'_>,
 ) -> Result<Ended> {
-    let Launched { dir, file, record, running } =
-        launch(store, request, Lifecycle::Attached, announce)?;
-    let started = after_start(&dir, &record);
+    let Launched { file, record, running } = launch(store, request, Lifecycle::Attached, announce)?;
+    let started = after_start(&file, &record);
     // Other verbs may have it while it runs.
-    let dir = dir.unlock();
+    let file = file.unlock();
     let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
     let console = running.console.as_ref().map(AsFd::as_fd);
     let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
     let waited = sys::process::wait4(running.init.pid, true)
         .map_err(|errno| Error::system("wait for the container", errno));
-    let deleted = if request.keep { Ok(()) } else { delete_own(store, dir, &file, record) };
+    let deleted = if request.keep { Ok(()) } else { delete_own(store, file, record) };
     started.and(attached)?;
     let (status, _) = waited?.unwrap_or_default();
     Ok(Ended { status: exit_code(status) as u8, deleted })
 }
 
 /// Deletes it, unless somebody else has done so, and perhaps made another of its name.
-fn delete_own(store: &Store, dir: StateDir, file: &RecordFile, mut record: Record) -> Result<()> {
-    match dir.lock_again(file)? {
-        Some(dir) => {
-            dir.notice_later_cgroup(&mut record);
+fn delete_own(store: &Store, file: StateFile, mut record: Record) -> Result<()> {
+    match file.lock(libc::LOCK_EX)? {
+        Some(file) => {
+            file.notice_later_cgroup(&mut record);
             store.leave_to_later_owner(&mut record)?;
-            delete_locked(dir, record, None)
+            delete_locked(file, record, None)
         }
         None => Ok(()),
     }
 }
 
 struct Launched {
-    dir: Locked,
-    file: RecordFile,
+    file: Locked,
     record: Record,
     running: Running,
 }
@@ -153,7 +151,7 @@ fn launch(
     let pidfd_socket = connect(request.pidfd_socket.as_deref(), "--pidfd-socket")?;
     let options = Options {
         lifecycle,
-        state_dir: Some(store.root().join(&request.id)),
+        start_dir: Some(start_dir(&store.path(&request.id))),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
         preserve_fds,
@@ -166,18 +164,18 @@ fn launch(
     let plan = Plan::new(&spec, &options, &host)?;
     announce(&plan);
 
-    let (dir, file) = store.create(&request.id)?;
+    let file = store.create(&request.id)?;
     let mut record = record(&spec, &plan, request, bundle);
-    let made = carry_out(&dir, &file, &mut record, &plan, &config, network)
+    let made = carry_out(&file, &mut record, &plan, &config, network)
         .and_then(|running| finish(&file, running, request, [console, pidfd_socket]));
     match made {
         Ok(running) => {
             record.is_created = true;
-            Ok(Launched { dir, file, record, running })
+            Ok(Launched { file, record, running })
         }
         Err(error) => {
             // The first failure is the one to tell.
-            let _ = record.running().and_then(|init| delete_locked(dir, record, init));
+            let _ = record.running().and_then(|init| delete_locked(file, record, init));
             Err(error)
         }
     }
@@ -198,8 +196,7 @@ fn hand_on_sockets(spec: &mut Spec, count: u32) {
 /// Launches the plan, and writes down what there is to find of the container: before it is
 /// cloned if there is something by then, else while its process is at work already.
 fn carry_out(
-    dir: &Locked,
-    file: &RecordFile,
+    file: &Locked,
     record: &mut Record,
     plan: &Plan,
     config: &[u8],
@@ -211,7 +208,7 @@ fn carry_out(
         text.clear();
     }
     let render = |pid: i32, status: &str| {
-        let mut state = state_of(dir, record.clone(), Status::Creating);
+        let mut state = state_of(file, record.clone(), Status::Creating);
         state.pid = pid;
         // A map whose keys are strings can't fail.
         let mut json = serde_json::to_value(&state).unwrap_or_default();
@@ -226,7 +223,7 @@ fn carry_out(
         text.extend(config);
         file.append(&text)
     };
-    let is_cancelled = || dir.is_to_be_deleted();
+    let is_cancelled = || file.is_to_be_deleted();
     let caller = Caller {
         state: Some(&render),
         recorder: Some(&mut recorder),
@@ -241,7 +238,7 @@ fn carry_out(
 
 /// What is left to do when the container's process waits, or its program runs.
 fn finish(
-    file: &RecordFile,
+    file: &Locked,
     running: Running,
     request: &Request,
     [console, pidfd_socket]: [Option<OwnedFd>; 2],

@@ -75,9 +75,9 @@ fn usage(record: &Record) -> Value {
 }
 
 pub(super) fn found(store: &Store, id: &str) -> Result<(Record, Look)> {
-    let dir = store.find(id)?;
-    let record = dir.record()?;
-    let look = Look::at(&dir, &record)?;
+    let file = store.find(id)?;
+    let record = file.record()?;
+    let look = Look::at(&file, &record)?;
     match look.status {
         Status::Stopped | Status::Creating => Err(not_running(id)),
         _ => Ok((record, look)),

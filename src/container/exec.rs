@@ -116,9 +116,9 @@ fn start(
 ) -> Result<Running> {
     let step = || format!("execute in container {}", exec.id);
     check_preserved(exec.preserve_fds)?;
-    let dir = store.find(&exec.id)?;
-    let (record, config) = dir.record_and_config()?;
-    let look = Look::at(&dir, &record)?;
+    let file = store.find(&exec.id)?;
+    let (record, config) = file.record_and_config()?;
+    let look = Look::at(&file, &record)?;
     let refuse = |reason: &str| Err(Error::said(step(), reason));
     match look.status {
         Status::Creating => return refuse("container not running: it is being created"),
@@ -168,7 +168,7 @@ fn start(
     // Whatever failed, when the container has ended under its hands that is why.
     let is_over = || found.has_ended() || is_ending(init.pid);
     let render = |_: i32, _: &str| {
-        let state = state_of(&dir, record.clone(), look.status);
+        let state = state_of(&file, record.clone(), look.status);
         serde_json::to_string(&state).unwrap_or_default()
     };
     let caller =

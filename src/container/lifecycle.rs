@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use super::process::Present;
 use super::record::Record;
-use super::state_dir::Locked;
+use super::state_file::Locked;
 use super::status::{self, Look, State, Status, state_of};
 use super::store::{Store, no_such_container};
 use crate::error::{Error, Result};
@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// "container does not exist", or its record can't be read.
 pub fn state(store: &Store, id: &str) -> Result<State> {
-    let dir = store.find(id)?;
-    status::state(&dir, dir.record()?)
+    let file = store.find(id)?;
+    status::state(&file, file.record()?)
 }
 
 /// The state of every container, in the order of their ids. One that can't be read is an
@@ -55,9 +55,9 @@ pub fn list(store: &Store) -> Result<Vec<Result<State>>> {
 /// When the container isn't a created one, its program can't be executed, or a hook fails;
 /// it is stopped then.
 pub fn start(store: &Store, id: &str) -> Result<()> {
-    let dir = store.lock(id)?;
-    let record = dir.record()?;
-    let status = Look::at(&dir, &record)?.status;
+    let file = store.lock(id)?;
+    let record = file.record()?;
+    let status = Look::at(&file, &record)?.status;
     let refuse = |reason: &str| Err(Error::said(format!("start container {id}"), reason));
     match status {
         Status::Created => {}
@@ -67,20 +67,20 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
         Status::Stopped => return refuse("cannot start a container that has stopped"),
         Status::Creating => return refuse("cannot start a container in the creating state"),
     }
-    match hand_over::start(dir.path()) {
+    match hand_over::start(&file.start_dir()) {
         // Where the runtime doesn't hear of a failed startContainer hook, as in runc, the
         // poststart hooks follow, and engines have come to expect that.
         Err(error) if error.place().is_some_and(|at| at.starts_with("hooks.startContainer")) => {
-            let _ = after_start(&dir, &record);
+            let _ = after_start(&file, &record);
             Err(error)
         }
-        started => started.and_then(|()| after_start(&dir, &record)),
+        started => started.and_then(|()| after_start(&file, &record)),
     }
 }
 
 /// The poststart hooks; a failed one ends the container.
-pub(super) fn after_start(dir: &Locked, record: &Record) -> Result<()> {
-    let outcome = run_hooks(dir, record, HookStage::Poststart, Status::Running);
+pub(super) fn after_start(file: &Locked, record: &Record) -> Result<()> {
+    let outcome = run_hooks(file, record, HookStage::Poststart, Status::Running);
     if outcome.is_err() {
         end(record, record.running()?)?;
     }
@@ -94,9 +94,9 @@ pub(super) fn after_start(dir: &Locked, record: &Record) -> Result<()> {
 /// # Errors
 /// "container not running", or what the kernel says.
 pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
-    let dir = store.find(id)?;
-    let record = store.record_with_own_cgroup(&dir)?;
-    let Look { status, init } = Look::at(&dir, &record)?;
+    let file = store.find(id)?;
+    let record = store.record_with_own_cgroup(&file)?;
+    let Look { status, init } = Look::at(&file, &record)?;
     let tree = record.tree();
     let step = || format!("kill container {id}");
     let kills = signal == libc::SIGKILL;
@@ -140,33 +140,32 @@ pub(super) fn not_running(step: String) -> Error {
 /// "container does not exist", "cannot delete container ID that is not stopped", and
 /// whatever can't be removed. When a hook fails, the container is gone nevertheless.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
-    let dir = match lock_to_delete(store, id, force) {
+    let file = match lock_to_delete(store, id, force) {
         Err(error) if force && error.is_like(&no_such_container(id)) => return Ok(()),
-        dir => dir?,
+        file => file?,
     };
-    let record = match store.record_with_own_cgroup(&dir) {
-        // What a creator left that was killed before it wrote anything down, or what
-        // a delete left that was killed right before its end.
-        Err(error) if force && error.is_like(&no_such_container(id)) => return dir.remove(),
+    let record = match store.record_with_own_cgroup(&file) {
+        // What a creator left that was killed before it wrote anything down.
+        Err(error) if force && error.is_like(&no_such_container(id)) => return file.remove(),
         record => record?,
     };
-    let Look { status, init } = Look::at(&dir, &record)?;
+    let Look { status, init } = Look::at(&file, &record)?;
     if !force && matches!(status, Status::Running | Status::Paused) {
         let step = format!("cannot delete container {id} that is not stopped");
         return Err(Error::said(step, status.to_string()));
     }
-    delete_locked(dir, record, init)
+    delete_locked(file, record, init)
 }
 
 /// The same for whoever has the container locked and has looked at its first process, which
 /// is `None` when it has ended.
-pub(super) fn delete_locked(dir: Locked, record: Record, init: Option<Present>) -> Result<()> {
+pub(super) fn delete_locked(file: Locked, record: Record, init: Option<Present>) -> Result<()> {
     end(&record, init)?;
     remove_cgroup(&record)?;
     // Only hooks are told of it.
-    let stopped = record.hooks.as_ref().map(|_| state_of(&dir, record.clone(), Status::Stopped));
+    let stopped = record.hooks.as_ref().map(|_| state_of(&file, record.clone(), Status::Stopped));
     // Gone before its hooks run, as the runtime-spec has it.
-    dir.remove()?;
+    file.remove()?;
     stopped.map_or(Ok(()), |state| run(&record, HookStage::Poststop, &state, &|| false))
 }
 
@@ -177,8 +176,8 @@ fn lock_to_delete(store: &Store, id: &str, force: bool) -> Result<Locked> {
     let start = Instant::now();
     let mut has_asked = false;
     loop {
-        if let Some(dir) = store.try_lock(id)? {
-            return Ok(dir);
+        if let Some(file) = store.try_lock(id)? {
+            return Ok(file);
         }
         // Whoever has it may wait for the container, or for a hook, for ever; now these end
         // under their hands. One that was left half-made may have the lock itself.
@@ -251,11 +250,11 @@ fn end(record: &Record, init: Option<Present>) -> Result<()> {
     if has_strays(record) { tree.kill() } else { Ok(()) }
 }
 
-fn run_hooks(dir: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {
+fn run_hooks(file: &Locked, record: &Record, stage: HookStage, status: Status) -> Result<()> {
     if record.hooks.is_none() {
         return Ok(());
     }
-    run(record, stage, &state_of(dir, record.clone(), status), &|| dir.is_to_be_deleted())
+    run(record, stage, &state_of(file, record.clone(), status), &|| file.is_to_be_deleted())
 }
 
 fn run(

@@ -16,7 +16,7 @@ mod namespaces;
 mod picture;
 mod process;
 mod record;
-mod state_dir;
+mod state_file;
 mod status;
 mod store;
 

@@ -75,9 +75,9 @@ pub fn picture(store: Option<&Store>, target: &str) -> Result<Picture> {
 }
 
 fn of_id(store: &Store, id: &str) -> Result<Picture> {
-    let dir = store.find(id)?;
-    let record = dir.record()?;
-    let look = Look::at(&dir, &record)?;
+    let file = store.find(id)?;
+    let record = file.record()?;
+    let look = Look::at(&file, &record)?;
     let (Some(init), Some(_)) = (record.init, &look.init) else {
         return Err(lifecycle::not_running(format!("look at container {id}")));
     };

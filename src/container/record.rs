@@ -1,6 +1,6 @@
-//! What is written down about a container while it is created, in one file that then never
-//! changes: a line with its record; a line `PID STARTTIME` with its first process; its
-//! config.json as it was; and [`CREATED`].
+//! What is written down about a container while it is created, in one file: a line with its
+//! record; a line `PID STARTTIME` with its first process; its config.json as it was; and
+//! [`CREATED`]. After that there is only [`IN_LATER_CGROUP`] to come.
 //!
 //! Each of these is written when it is known. What a creator leaves half-written that is
 //! killed, isn't there for a reader: a line ends with its line break, and no JSON as
@@ -20,6 +20,9 @@ use crate::systemd::Unit;
 
 /// Says that everything has been made.
 pub(crate) const CREATED: &[u8] = b"\ncreated\n";
+
+/// Says that the container may be in cgroups that the record has for later.
+pub(crate) const IN_LATER_CGROUP: &[u8] = b"in later cgroup\n";
 
 /// The first line. Written before anything is made that would have to be removed, so that
 /// all of it can be found again whenever the creator is killed.
@@ -90,6 +93,7 @@ impl Record {
     /// even the first line has been written.
     pub(crate) fn parse(text: &[u8]) -> Option<serde_json::Result<(Record, &[u8])>> {
         let (line, rest) = split_line(text)?;
+        let rest = rest.strip_suffix(IN_LATER_CGROUP).unwrap_or(rest);
         let (rest, is_created) = match rest.strip_suffix(CREATED) {
             Some(rest) => (rest, true),
             None => (rest, false),
@@ -148,7 +152,12 @@ mod tests {
         let noted = text.len();
         text.extend(config);
         text.extend(CREATED);
+        let created = text.len();
+        text.extend(IN_LATER_CGROUP);
         for length in 0..=text.len() {
+            if created < length && length < text.len() {
+                continue;
+            }
             let Some(parsed) = Record::parse(&text[..length]) else {
                 assert!(length < record);
                 continue;
@@ -156,9 +165,9 @@ mod tests {
             let (found, rest) = parsed.unwrap();
             assert!(length >= record);
             assert_eq!(found.init, (length >= noted).then_some(init));
-            assert_eq!(found.is_created, length == text.len());
+            assert_eq!(found.is_created, length >= created);
             assert_eq!(Record { init: None, is_created: false, ..found }, Record::example("one"));
-            if length == text.len() {
+            if length >= created {
                 assert_eq!(rest, config);
             }
         }

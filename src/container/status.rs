@@ -8,10 +8,9 @@ use serde::{Serialize, Serializer};
 
 use super::process::Present;
 use super::record::Record;
-use super::state_dir::StateDir;
+use super::state_file::StateFile;
 use crate::cgroup::Tree;
 use crate::error::Result;
-use crate::launch::hand_over;
 
 /// What a container does (runtime-spec, "State").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,16 +84,16 @@ impl Look {
     ///
     /// # Errors
     /// Those of pidfd_open(2), and of reading its cgroup.
-    pub(super) fn at(dir: &StateDir, record: &Record) -> Result<Look> {
+    pub(super) fn at(file: &StateFile, record: &Record) -> Result<Look> {
         let init = record.running()?;
         // Until it is started, it is a copy of the minirun that created it. That an init
         // stays; there the socket tells, which `start` removes.
         let executed = match record.has_init() {
-            true => record.is_created && !dir.has(hand_over::SOCKET),
+            true => record.is_created && !file.waits_for_start(),
             false => init.as_ref().is_some_and(Present::has_executed),
         };
         let status = match &init {
-            _ if !record.is_created && !executed && (init.is_some() || dir.is_locked()) => {
+            _ if !record.is_created && !executed && (init.is_some() || file.is_locked()) => {
                 Status::Creating
             }
             None => Status::Stopped,
@@ -110,13 +109,13 @@ impl Look {
 ///
 /// # Errors
 /// As [`Look::at`].
-pub(super) fn state(dir: &StateDir, record: Record) -> Result<State> {
-    let look = Look::at(dir, &record)?;
-    Ok(state_of(dir, record, look.status))
+pub(super) fn state(file: &StateFile, record: Record) -> Result<State> {
+    let look = Look::at(file, &record)?;
+    Ok(state_of(file, record, look.status))
 }
 
 /// A container's state when its status is known.
-pub(super) fn state_of(dir: &StateDir, record: Record, status: Status) -> State {
+pub(super) fn state_of(file: &StateFile, record: Record, status: Status) -> State {
     let pid = record.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
     State {
         oci_version: record.oci_version,
@@ -127,6 +126,6 @@ pub(super) fn state_of(dir: &StateDir, record: Record, status: Status) -> State 
         rootfs: record.rootfs,
         created: record.created,
         annotations: record.annotations,
-        owner: dir.owner(),
+        owner: file.owner(),
     }
 }

@@ -1,5 +1,5 @@
-//! Where containers are written down: a root directory with one directory a container
-//! (`state_dir.rs`).
+//! Where containers are written down: a root directory with one file a container
+//! (`state_file.rs`).
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::record::Record;
-use super::state_dir::{Locked, RecordFile, StateDir};
+use super::state_file::{Locked, StateFile};
 use crate::error::{Error, Result};
 use crate::{host, similar};
 
@@ -75,15 +75,14 @@ impl Store {
         Ok(ids)
     }
 
-    /// A container's directory, without a lock.
+    /// A container's file, without a lock.
     ///
     /// # Errors
     /// "container does not exist", or the id isn't one.
-    pub(crate) fn find(&self, id: &str) -> Result<StateDir> {
+    pub(crate) fn find(&self, id: &str) -> Result<StateFile> {
         check_id(id)?;
-        let path = self.root.join(id);
-        match StateDir::open(id, path) {
-            Ok(dir) => Ok(dir),
+        match StateFile::open(id, self.path(id)) {
+            Ok(file) => Ok(file),
             Err(Errno::ENOENT | Errno::ENOTDIR) => {
                 let ids = self.ids().unwrap_or_default();
                 let error = no_such_container(id);
@@ -96,15 +95,20 @@ impl Store {
         }
     }
 
-    /// A container's directory, which nobody else changes until this is dropped. Waits
-    /// for whoever has it now.
+    /// Where a container's file is, or would be.
+    pub(crate) fn path(&self, id: &str) -> PathBuf {
+        self.root.join(id)
+    }
+
+    /// A container's file, which nobody else changes until this is dropped. Waits for whoever
+    /// has it now.
     ///
     /// # Errors
     /// As [`find`](Self::find), also when it was removed in the meantime.
     pub(crate) fn lock(&self, id: &str) -> Result<Locked> {
         loop {
-            let dir = self.find(id)?;
-            if let Some(locked) = dir.lock(libc::LOCK_EX)? {
+            let file = self.find(id)?;
+            if let Some(locked) = file.lock(libc::LOCK_EX)? {
                 return Ok(locked);
             }
         }
@@ -115,9 +119,9 @@ impl Store {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub(crate) fn try_lock(&self, id: &str) -> Result<Option<Locked>> {
-        let dir = self.find(id)?;
+        let file = self.find(id)?;
         let busy = format!("lock container {id}");
-        match dir.lock(libc::LOCK_EX | libc::LOCK_NB) {
+        match file.lock(libc::LOCK_EX | libc::LOCK_NB) {
             Ok(Some(locked)) => Ok(Some(locked)),
             Ok(None) => self.try_lock(id),
             Err(error) if error == Error::system(busy, Errno::EWOULDBLOCK) => Ok(None),
@@ -125,44 +129,49 @@ impl Store {
         }
     }
 
-    /// Makes a new container's directory, and a file in it to write it down in. What somebody
-    /// left who was killed before there was a record, or right after it was removed, is taken
-    /// over.
+    /// Makes a new container's file, to write it down in. What somebody left who was killed
+    /// before there was a record is removed.
     ///
     /// # Errors
     /// When there is a container of this id.
-    pub(crate) fn create(&self, id: &str) -> Result<(Locked, RecordFile)> {
+    pub(crate) fn create(&self, id: &str) -> Result<Locked> {
         check_id(id)?;
-        let path = self.root.join(id);
+        let path = self.path(id);
         loop {
-            let is_made = match DirBuilder::new().mode(0o711).create(&path) {
-                Ok(()) => true,
-                Err(error) => match error.kind() {
-                    ErrorKind::AlreadyExists => false,
-                    ErrorKind::NotFound | ErrorKind::NotADirectory => {
-                        let root = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
-                        root.map_err(|error| not_made(id, &self.root, &error))?;
-                        continue;
+            let found = match StateFile::make(id, path.clone()) {
+                Ok(file) => match file.lock(libc::LOCK_EX) {
+                    Ok(Some(locked)) => return Ok(locked),
+                    // Somebody took it for a left one.
+                    Ok(None) => continue,
+                    Err(error) => {
+                        // Else somebody has begun in one of their own.
+                        if fs::metadata(&path).is_ok_and(|found| found.len() == 0) {
+                            let _ = fs::remove_file(&path);
+                        }
+                        return Err(error);
                     }
-                    _ => return Err(not_made(id, &path, &error)),
                 },
-            };
-            let begun = match StateDir::open(id, path.clone()) {
-                Ok(dir) => dir.begin(is_made),
-                Err(Errno::ENOENT) => Ok(None),
-                Err(errno) => Err(Error::system(format!("open container {id}"), errno)),
-            };
-            match begun {
-                Ok(Some(begun)) => return Ok(begun),
-                // Removed in the meantime, so it can be made now.
-                Ok(None) => {}
-                Err(error) => {
-                    if is_made {
-                        // Does nothing when somebody else has begun in it.
-                        let _ = fs::remove_dir(&path);
-                    }
-                    return Err(error);
+                Err(Errno::EEXIST) => StateFile::open(id, path.clone()),
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {
+                    let root = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
+                    root.map_err(|error| not_made(id, &self.root, &error))?;
+                    continue;
                 }
+                Err(errno) => return Err(not_made(id, &path, &errno.into())),
+            };
+            let found = match found {
+                Ok(file) => file.lock(libc::LOCK_EX)?,
+                Err(Errno::ENOENT) => None,
+                Err(errno) => return Err(Error::system(format!("open container {id}"), errno)),
+            };
+            match found {
+                Some(left) if left.is_vacant()? => left.remove()?,
+                Some(_) => {
+                    let reason = "container with given ID already exists";
+                    return Err(Error::said(format!("create container {id}"), reason));
+                }
+                // Removed in the meantime, so it can be made now.
+                None => {}
             }
         }
     }
@@ -172,9 +181,9 @@ impl Store {
     /// nothing of this one in it, and it isn't this one's to remove.
     ///
     /// # Errors
-    /// As [`StateDir::record`].
-    pub(crate) fn record_with_own_cgroup(&self, dir: &StateDir) -> Result<Record> {
-        let mut record = dir.record()?;
+    /// As [`StateFile::record`].
+    pub(crate) fn record_with_own_cgroup(&self, file: &StateFile) -> Result<Record> {
+        let mut record = file.record()?;
         self.leave_to_later_owner(&mut record)?;
         Ok(record)
     }
@@ -185,7 +194,7 @@ impl Store {
     /// When the other containers can't be listed.
     pub(crate) fn leave_to_later_owner(&self, record: &mut Record) -> Result<()> {
         let is_later_owner = |id: &String| {
-            let other = self.find(id).and_then(|dir| dir.record());
+            let other = self.find(id).and_then(|file| file.record());
             other.is_ok_and(|other| {
                 other.created > record.created
                     && other.init.is_some()
@@ -200,10 +209,10 @@ impl Store {
     }
 }
 
-fn not_made(id: &str, dir: &Path, error: &std::io::Error) -> Error {
-    let step = format!("create container {id}: make directory {}", dir.display());
+fn not_made(id: &str, path: &Path, error: &std::io::Error) -> Error {
+    let step = format!("create container {id}: make {}", path.display());
     Error::io(step, error).at("--root").hint(match error.kind() {
-        ErrorKind::InvalidFilename => "the names of its directory and cgroup have a limit",
+        ErrorKind::InvalidFilename => "the names of its file and cgroup have a limit",
         _ => "--root names a directory that can be written, or where one can be made",
     })
 }
@@ -212,7 +221,7 @@ pub(super) fn no_such_container(id: &str) -> Error {
     Error::said(format!("open container {id}"), "container does not exist")
 }
 
-/// Ids become names of directories and cgroups; the rules are runc's.
+/// Ids become names of files and cgroups; the rules are runc's.
 pub(crate) fn check_id(id: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     if (1..=1024).contains(&id.len()) && id.chars().all(good) && id != "." && id != ".." {
@@ -227,8 +236,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::super::process::InitProcess;
-    use super::super::record::CREATED;
-    use super::super::state_dir::RECORD;
+    use super::super::record::{CREATED, IN_LATER_CGROUP};
     use super::*;
 
     /// A store of this test's own, removed at the end.
@@ -251,10 +259,14 @@ mod tests {
     }
 
     /// A container of which there is a record.
-    fn made(store: &Store) -> (Locked, RecordFile) {
-        let (dir, file) = store.create("one").unwrap();
+    fn made(store: &Store) -> Locked {
+        let file = store.create("one").unwrap();
         file.append(&Record::example("one").to_line()).unwrap();
-        (dir, file)
+        file
+    }
+
+    fn names(store: &Store) -> Vec<std::ffi::OsString> {
+        fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
     }
 
     #[test]
@@ -263,19 +275,19 @@ mod tests {
         let error = store.create("one").unwrap_err();
         assert_eq!(error.place(), Some("--root"));
         let error = error.to_string();
-        assert!(error.contains("make directory /dev/null") && error.contains("EEXIST"), "{error}");
+        assert!(error.contains("make /dev/null") && error.contains("EEXIST"), "{error}");
     }
 
     #[test]
     fn a_deletion_is_asked_for_until_somebody_makes_the_container_anew() {
         let temporary = Temporary::new();
         let store = &temporary.0;
-        let (left, _) = store.create("one").unwrap();
+        let left = store.create("one").unwrap();
         assert!(!left.is_to_be_deleted());
         store.find("one").unwrap().ask_to_delete();
         assert!(left.is_to_be_deleted());
         drop(left);
-        assert!(!store.create("one").unwrap().0.is_to_be_deleted());
+        assert!(!store.create("one").unwrap().is_to_be_deleted());
     }
 
     #[test]
@@ -312,25 +324,27 @@ mod tests {
     fn what_a_killed_creator_left_is_taken_over() {
         let store = Temporary::new();
         let line = Record::example("one").to_line();
-        let (dir, file) = store.0.create("one").unwrap();
+        let file = store.0.create("one").unwrap();
         file.append(&line[..line.len() / 2]).unwrap();
-        fs::write(dir.path().join("start.sock"), "").unwrap();
-        drop(dir);
+        fs::create_dir(file.start_dir()).unwrap();
+        fs::write(file.start_dir().join("start.sock"), "").unwrap();
+        assert!(file.waits_for_start());
+        drop(file);
         assert!(store.0.find("one").unwrap().record().is_err());
-        let (dir, _) = store.0.create("one").unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing but the new record");
+        let file = store.0.create("one").unwrap();
+        assert_eq!((names(&store.0), file.is_vacant()), (vec!["one".into()], Ok(true)));
     }
 
     #[test]
     fn a_record_comes_back_as_it_was_and_files_are_private() {
         use std::os::unix::fs::PermissionsExt;
         let store = Temporary::new();
-        let (dir, file) = made(&store.0);
+        let file = made(&store.0);
         file.append(b"123 456\n{}").unwrap();
         file.append(CREATED).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(store.0.root()), 0o700);
-        assert_eq!(mode(&dir.path().join(RECORD)), 0o600);
+        assert_eq!(mode(file.path()), 0o600);
         let init = Some(InitProcess { pid: 123, start_time: 456 });
         let record = Record { init, is_created: true, ..Record::example("one") };
         let read = store.0.find("one").unwrap().record_and_config().unwrap();
@@ -340,35 +354,48 @@ mod tests {
     #[test]
     fn who_made_a_container_notices_that_it_was_deleted() {
         let store = Temporary::new();
-        let (dir, file) = made(&store.0);
-        let (dir, again) = (dir.unlock(), store.0.find("one").unwrap());
-        assert!(dir.lock_again(&file).unwrap().is_some());
-        let deleter = store.0.lock("one").unwrap();
-        // Killed before the directory was removed, which therefore is the next one's.
-        fs::remove_file(deleter.path().join(RECORD)).unwrap();
-        drop(deleter);
+        let own = made(&store.0).unlock();
+        let own = own.lock(libc::LOCK_EX).unwrap().unwrap().unlock();
+        store.0.lock("one").unwrap().remove().unwrap();
         drop(made(&store.0));
-        assert!(again.lock_again(&file).unwrap().is_none());
+        assert!(own.lock(libc::LOCK_EX).unwrap().is_none());
         assert!(store.0.find("one").unwrap().record().is_ok());
     }
 
     #[test]
-    fn a_container_is_removed_with_all_that_lies_beside_its_record() {
+    fn a_container_is_removed_with_what_lies_beside_its_file() {
         let store = Temporary::new();
-        let (dir, _) = made(&store.0);
-        dir.ask_to_delete();
-        fs::create_dir(dir.path().join("more")).unwrap();
-        dir.remove().unwrap();
-        assert_eq!(fs::read_dir(store.0.root()).unwrap().count(), 0);
+        let file = made(&store.0);
+        fs::create_dir_all(file.start_dir().join("more")).unwrap();
+        assert_eq!(store.0.ids().unwrap(), ["one"]);
+        file.remove().unwrap();
+        assert!(names(&store.0).is_empty());
+    }
+
+    #[test]
+    fn that_there_are_more_cgroups_is_noted_once_behind_all_else() {
+        let store = Temporary::new();
+        let file = made(&store.0);
+        file.append(b"123 456\n{}").unwrap();
+        file.append(CREATED).unwrap();
+        let before = fs::read(file.path()).unwrap();
+        file.note_later_cgroup().unwrap();
+        file.note_later_cgroup().unwrap();
+        let after = fs::read(file.path()).unwrap();
+        assert_eq!(after, [before.as_slice(), IN_LATER_CGROUP].concat());
+        let dirs = || vec![crate::cgroup::Dir::new("memory", store.0.root())];
+        let mut record = Record { later_cgroup: dirs(), ..file.record().unwrap() };
+        store.0.find("one").unwrap().notice_later_cgroup(&mut record);
+        assert_eq!(record.cgroup, dirs());
     }
 
     #[test]
     fn a_lock_excludes_others_and_is_seen() {
         let store = Temporary::new();
-        let (dir, _) = store.0.create("one").unwrap();
+        let file = store.0.create("one").unwrap();
         assert!(store.0.try_lock("one").unwrap().is_none());
         assert!(store.0.find("one").unwrap().is_locked());
-        drop(dir);
+        drop(file);
         assert!(!store.0.find("one").unwrap().is_locked());
         assert!(store.0.try_lock("one").unwrap().is_some());
     }
@@ -376,10 +403,10 @@ mod tests {
     #[test]
     fn who_waited_for_a_removed_container_finds_none() {
         let store = Temporary::new();
-        let (dir, _) = made(&store.0);
+        let file = made(&store.0);
         std::thread::scope(|scope| {
             let waiters: Vec<_> = (0..4).map(|_| scope.spawn(|| store.0.lock("one"))).collect();
-            dir.remove().unwrap();
+            file.remove().unwrap();
             for waiter in waiters {
                 assert!(waiter.join().unwrap().is_err());
             }
@@ -390,24 +417,24 @@ mod tests {
     fn a_creator_who_waited_for_a_removal_leaves_the_next_container_alone() {
         let store = Temporary::new();
         for _ in 0..20 {
-            let (dir, _) = made(&store.0);
+            let file = made(&store.0);
             std::thread::scope(|scope| {
                 let create = || {
-                    let (_dir, file) = store.0.create("one")?;
+                    let file = store.0.create("one")?;
                     file.append(&Record::example("one").to_line())
                 };
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
                 std::thread::yield_now();
-                dir.remove().unwrap();
+                file.remove().unwrap();
                 for one in all {
                     if let Err(error) = one.join().unwrap() {
                         assert!(error.to_string().contains("already exists"), "{error}");
                     }
                 }
             });
-            if let Ok(dir) = store.0.lock("one") {
-                dir.record().unwrap();
-                dir.remove().unwrap();
+            if let Ok(file) = store.0.lock("one") {
+                file.record().unwrap();
+                file.remove().unwrap();
             }
         }
     }
@@ -418,7 +445,7 @@ mod tests {
         for _ in 0..20 {
             let made = std::thread::scope(|scope| {
                 let create = || {
-                    let (_dir, file) = store.0.create("one")?;
+                    let file = store.0.create("one")?;
                     file.append(&Record::example("one").to_line())
                 };
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();

@@ -384,7 +384,7 @@ impl<'a> Container<'a> {
     /// Close-on-exec would come too late: execve looks its path up first, and one through
     /// /proc/self/fd and a directory of the host's would lead to a program there
     /// (CVE-2024-21626). Who waits for `start` must hold nothing of the runtime's anyway: its
-    /// caller waits for the end of pipes, and the next verb for the state directory's lock.
+    /// caller waits for the end of pipes, and the next verb for the container's lock.
     fn close_inherited(&self, first: u32) -> Result<()> {
         if let Some(slave) = self.slave.as_ref().filter(|_| self.plan.hands_over()) {
             itself::connect_to(slave.as_fd())?;

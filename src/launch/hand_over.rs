@@ -1,5 +1,5 @@
 //! `create` and `start`, two processes that may never meet: the container's process waits
-//! at a socket in the state directory, and `start` knocks there.
+//! at a socket in a directory beside the container's file, and `start` knocks there.
 //!
 //! `start` builds no plan. It sends a byte, and the connection's end-of-file says that
 //! execve has succeeded; a step that failed comes as one message, with the words that
@@ -14,6 +14,8 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, recv,
     send, socket,
 };
+use nix::sys::stat::Mode;
+use nix::unistd::mkdir;
 
 use super::{GO, hint};
 use crate::error::{Error, Result};
@@ -21,7 +23,7 @@ use crate::plan::Step;
 use crate::plan::op::{Exec, Op};
 use crate::sys;
 
-/// The socket's name in a state directory.
+/// The socket's name in its directory.
 pub(crate) const SOCKET: &str = "start.sock";
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
@@ -32,11 +34,15 @@ const LONGEST: usize = 4096;
 /// errno, raw hook status, and which kind of failure it was.
 const HEADER: usize = 9;
 
-/// Opens the socket that the container's process will wait at.
+/// Opens the socket that the container's process will wait at, in a directory that is made.
 ///
 /// # Errors
-/// `EADDRINUSE` when there is one already.
+/// Those of mkdir(2); `EADDRINUSE` when there is a socket already.
 pub(super) fn open(dir: &Path) -> sys::Result<OwnedFd> {
+    match mkdir(dir, Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
     let socket = new_socket()?;
     bind(socket.as_raw_fd(), &address(&sys::file::open(dir, DIRECTORY)?)?)?;
     listen(&socket, Backlog::new(8).unwrap_or(Backlog::MAXCONN))?;
@@ -75,7 +81,7 @@ pub(crate) fn start(dir: &Path) -> Result<()> {
         sent => sent.map_err(failed)?,
     };
     // Only now: a start that is killed before this can be tried again.
-    let _ = std::fs::remove_file(dir.join(SOCKET));
+    let _ = std::fs::remove_file(dir.join(SOCKET)).and_then(|()| std::fs::remove_dir(dir));
     let mut message = [0; LONGEST];
     let length = loop {
         match recv(caller.as_raw_fd(), &mut message, MsgFlags::empty()) {

@@ -52,7 +52,7 @@ impl Place {
         let options = Options {
             name: "launch-test".into(),
             lifecycle,
-            state_dir: Some(self.dir.clone()),
+            start_dir: Some(self.dir.clone()),
             ..Options::default()
         };
         Plan::new(&serde_json::from_value(spec).unwrap(), &options, &Host::read()?)

@@ -109,8 +109,9 @@ pub struct Options {
     pub oci: bool,
     /// On cgroup v1, a bundle's container is only in hierarchies that something is limited in.
     pub lean_cgroup: bool,
-    /// Directory of the container's state, where `start` will knock.
-    pub state_dir: Option<PathBuf>,
+    /// Directory for the socket at which `start` will knock; there is one for whatever
+    /// container is written down.
+    pub start_dir: Option<PathBuf>,
     /// The caller connects the standard descriptors itself.
     pub stdio: bool,
     /// Stop before the target runs, so that the steps can be shown first.

@@ -22,8 +22,8 @@ pub(super) fn listen(steps: &mut Steps, options: &Options) -> Result<()> {
     if options.lifecycle != Lifecycle::Created {
         return Ok(());
     }
-    let Some(dir) = &options.state_dir else {
-        return Err(steps.error("", "create a container", "it has no state directory"));
+    let Some(dir) = &options.start_dir else {
+        return Err(steps.error("", "create a container", "it has no directory to wait in"));
     };
     let dir = steps.c_string("--root", dir.as_os_str().as_encoded_bytes())?;
     steps.runtime(Op::Listen { dir }, "");
@@ -33,7 +33,7 @@ pub(super) fn listen(steps: &mut Steps, options: &Options) -> Result<()> {
 /// Nothing of the caller's may run that nobody could find: the container's process waits for
 /// this before what could run any.
 pub(super) fn record(steps: &mut Steps, options: &Options) {
-    if options.state_dir.is_some() {
+    if options.start_dir.is_some() {
         steps.runtime(Op::Record, "");
     }
 }

@@ -123,7 +123,7 @@ mod tests {
             name: "box".into(),
             init: true,
             lifecycle,
-            state_dir: Some("/run/x".into()),
+            start_dir: Some("/run/x".into()),
             ..Default::default()
         };
         Plan::new(&serde_json::from_value(spec).unwrap(), &options, &root()).unwrap()

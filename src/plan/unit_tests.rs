@@ -41,7 +41,7 @@ fn plan(edit: impl FnOnce(&mut Value), host: &Host) -> Result<Plan, Error> {
     let options = Options {
         name: "box".into(),
         oci: true,
-        state_dir: Some("/s".into()),
+        start_dir: Some("/s".into()),
         ..Options::default()
     };
     Plan::new(&serde_json::from_value(spec).unwrap(), &options, host)
