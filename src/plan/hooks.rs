@@ -54,6 +54,13 @@ pub(crate) fn of_stage(spec: &Spec, stage: HookStage) -> Result<Vec<(Hook, Strin
     read(&Steps::new(&[]), spec, stage)
 }
 
+/// Whether hooks run when the mounts are done, and before the container's root is entered.
+pub(super) fn run_before_root(spec: &Spec) -> bool {
+    [HookStage::Prestart, HookStage::CreateRuntime, HookStage::CreateContainer]
+        .into_iter()
+        .any(|stage| of_stage(spec, stage).map_or(true, |hooks| !hooks.is_empty()))
+}
+
 fn read(steps: &Steps, spec: &Spec, stage: HookStage) -> Result<Vec<(Hook, String)>> {
     let Some(hooks) = spec.hooks() else {
         return Ok(Vec::new());

@@ -201,7 +201,7 @@ impl Plan {
         cgroup.create(&mut steps)?;
         process::listen(&mut steps, options)?;
         let [in_network, in_cgroup] = [Cell::new(beside.is_empty()), Cell::new(!cgroup.has_rest())];
-        let trees = Cell::new(0);
+        let (trees, is_hidden) = (Cell::new(0), Cell::new(false));
         let given = mounts::Given {
             spec,
             entries,
@@ -212,6 +212,7 @@ impl Plan {
             trees,
             in_network,
             in_cgroup,
+            is_hidden,
         };
         trees::open(&mut steps, &given, travel.tree)?;
         layout.clone(&mut steps, spec, beside, host, cgroup)?;
@@ -241,7 +242,7 @@ impl Plan {
         given.enter_cgroup(&mut steps)?;
         hooks::create(&mut steps, spec)?;
         // Hooks may mount what is to be hidden, and write to what is to be sealed.
-        root::protect(&mut steps, spec, entries, layout)?;
+        root::protect(&mut steps, &given)?;
         sysctl::write(&mut steps, spec, layout)?;
         process::labels(&mut steps, spec, host)?;
 

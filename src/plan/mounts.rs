@@ -12,7 +12,7 @@ use super::cgroup::Cgroup;
 use super::mount_options::MountOptions;
 use super::namespaces::Layout;
 use super::op::{Bind, NewMount, Op, Remount, Settings, TakesOver};
-use super::{Options, Steps, cgroup_mounts, devices, element, labels, process, trees};
+use super::{Options, Steps, cgroup_mounts, devices, element, labels, process, root, trees};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -41,7 +41,7 @@ pub(super) struct Entry<'a> {
     pub(super) place: String,
     pub(super) options: MountOptions,
     /// The destination without detours; `None` is the root itself.
-    target: Option<String>,
+    pub(super) target: Option<String>,
 }
 
 /// All entries, in their order.
@@ -95,6 +95,8 @@ pub(super) struct Given<'a> {
     pub(super) in_network: Cell<bool>,
     /// Whether the cgroup is complete and entered.
     pub(super) in_cgroup: Cell<bool>,
+    /// Whether what is to be hidden has been.
+    pub(super) is_hidden: Cell<bool>,
 }
 
 impl Given<'_> {
@@ -137,6 +139,9 @@ pub(super) fn tree(steps: &mut Steps, given: &Given) -> Result<()> {
         if !options.oci && entry.mount.destination().is_relative() {
             let reason = "the destination must be an absolute path";
             return Err(steps.error(&entry.place, "mount", reason));
+        }
+        if entry.is_cgroup() {
+            root::hide_meanwhile(steps, given, given.entries.get(index..).unwrap_or_default())?;
         }
         one_mount(steps, entry, given)?;
         // What lies below /dev needs the devices' directory, and the reverse: pts comes after.

@@ -1,7 +1,12 @@
 //! What the order of a plan's steps has to be.
 
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
+use super::op::Op;
 use super::tests::{
     self, all_kinds, container, on_v1, ordinary, plan, plan_of_json, position, root, shell,
 };
@@ -28,11 +33,10 @@ fn the_order_that_the_kernel_demands_holds_for_every_kind() {
             ("propagate_mounts", "overlay"),
             ("rootfs", "mount"),
             ("overlay", "mount"),
-            ("mount", "mask"),
-            ("mount", "readonly_path"),
             ("bind", "readonly_rootfs"),
             ("mkdir", "readonly_rootfs"),
             ("mask", "pivot_root"),
+            ("readonly_path", "pivot_root"),
             ("console", "pivot_root"),
             ("pivot_root", "bounding_set"),
             ("bounding_set", "setuid"),
@@ -54,6 +58,88 @@ fn the_order_that_the_kernel_demands_holds_for_every_kind() {
             assert_before(&plan, first, second);
         }
         assert_eq!(position(&plan, "execve"), Some(plan.steps.len() - 1));
+        assert_nothing_covers_a_mask(&plan);
+    }
+}
+
+fn path(text: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(text.to_bytes()))
+}
+
+/// What is hidden must not come to light again.
+fn assert_nothing_covers_a_mask(plan: &Plan) {
+    let mut hidden: Vec<&Path> = Vec::new();
+    for step in &plan.steps {
+        let target = match &step.op {
+            Op::Mask { path: masked } | Op::ReadonlyPath { path: masked } => {
+                hidden.push(path(masked));
+                continue;
+            }
+            Op::Mount(new) => new.target.as_c_str(),
+            Op::Bind(bind) => bind.target.as_c_str(),
+            _ => continue,
+        };
+        let covers = |masked: &&Path| masked.starts_with(path(target));
+        assert!(!hidden.iter().any(covers), "{target:?}:\n{plan}");
+    }
+    assert!(!hidden.is_empty(), "{plan}");
+}
+
+#[test]
+fn paths_are_hidden_while_v1_cgroups_are_made_unless_something_may_change_them() {
+    let plan = |mounts: &[Value], masked: &str, hooks: Value| {
+        let mount = |at: &str, kind: &str| json!({ "destination": at, "type": kind });
+        let mut all = vec![
+            mount("/proc", "proc"),
+            mount("/sys", "sysfs"),
+            mount("/sys/fs/cgroup", "cgroup"),
+            mount("/dev/shm", "tmpfs"),
+        ];
+        all.extend_from_slice(mounts);
+        let spec = json!({
+            "ociVersion": "1.3.0",
+            "root": { "path": "/r" },
+            "mounts": all,
+            "hooks": hooks,
+            "process": { "cwd": "/", "user": { "uid": 0, "gid": 0 }, "args": ["/bin/true"] },
+            "linux": {
+                "namespaces": [{ "type": "pid" }, { "type": "mount" }],
+                "cgroupsPath": "/box",
+                "maskedPaths": ["/proc/kcore", masked],
+                "readonlyPaths": ["/proc/sys"],
+            },
+        });
+        let options = Options { name: "box".into(), oci: true, ..Options::default() };
+        let spec = serde_json::from_value(spec).unwrap();
+        let plan = Plan::new(&spec, &options, &on_v1(root())).unwrap();
+        assert_nothing_covers_a_mask(&plan);
+        plan
+    };
+    let hook = |stage: &str| json!({ stage: [{ "path": "/bin/true" }] });
+    let bind = |at: &str| json!({ "destination": at, "source": "/x", "options": ["bind"] });
+    for early in [
+        plan(&[], "/sys/firmware", json!({})),
+        plan(&[bind("/etc/hosts"), bind("/sys/class")], "/sys/firmware", hook("poststart")),
+        plan(&[], "/proc/sys", hook("startContainer")),
+    ] {
+        let made = early.steps.iter().rposition(|step| step.op.kind() == "create_cgroup").unwrap();
+        assert!(position(&early, "mask") < Some(made) && early.is_meanwhile(made), "{early}");
+        assert_before(&early, "mask", "join_cgroup");
+        assert_before(&early, "readonly_path", "join_cgroup");
+    }
+    for late in [
+        plan(&[], "/etc/shadow", json!({})),
+        plan(&[], "/sys/fs/cgroup/memory", json!({})),
+        plan(&[], "/sys/fs", json!({})),
+        plan(&[bind("/sys/firmware")], "/sys/firmware/efi", json!({})),
+        plan(&[bind("/sys")], "/sys/firmware", json!({})),
+        plan(&[], "/sys/firmware", hook("prestart")),
+        plan(&[], "/sys/firmware", hook("createRuntime")),
+        plan(&[], "/sys/firmware", hook("createContainer")),
+    ] {
+        assert_before(&late, "mount", "mask");
+        assert_before(&late, "bind", "mask");
+        assert_before(&late, "hook", "mask");
     }
 }
 

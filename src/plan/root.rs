@@ -12,7 +12,7 @@ use super::mount_options::propagation;
 use super::mounts::{self, Entry, Given};
 use super::namespaces::Layout;
 use super::op::{Op, Propagation};
-use super::{Options, Steps, element};
+use super::{Options, Steps, element, hooks};
 use crate::error::Result;
 
 const PROPAGATION: &str = "linux.rootfsPropagation";
@@ -138,29 +138,61 @@ fn refuse_changes(steps: &mut Steps, spec: &Spec, options: &Options) -> Result<(
     }
 }
 
-/// Hides and seals, after everything is mounted that could be hidden or sealed.
-pub(super) fn protect(
-    steps: &mut Steps,
-    spec: &Spec,
-    entries: &[Entry],
-    layout: &Layout,
-) -> Result<()> {
-    if spec.root().is_none() {
+/// The container's process hides what there is to hide while the runtime makes the cgroups that
+/// `rest` begins with: unless a hook, or a mount of that rest, may change it still.
+pub(super) fn hide_meanwhile(steps: &mut Steps, given: &Given, rest: &[Entry]) -> Result<()> {
+    let is_apart = |path: &Path| {
+        let mut targets = rest.iter().filter_map(|entry| entry.target.as_deref());
+        targets.all(|target| !path.starts_with(target) && !Path::new(target).starts_with(path))
+    };
+    let may_come_first = |path: &String| {
+        let path = mounts::clean(Path::new(path)).unwrap_or_default();
+        let is_kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
+        is_kernels && is_apart(Path::new(&path))
+    };
+    let [masked, readonly] = hidden(given.spec);
+    if !given.in_cgroup.get()
+        && !hooks::run_before_root(given.spec)
+        && masked.iter().chain(readonly).all(may_come_first)
+    {
+        hide(steps, given)?;
+    }
+    Ok(())
+}
+
+/// `linux.maskedPaths` and `linux.readonlyPaths`.
+fn hidden(spec: &Spec) -> [&[String]; 2] {
+    let linux = spec.linux().as_ref();
+    let masked = linux.and_then(|linux| linux.masked_paths().as_deref());
+    let readonly = linux.and_then(|linux| linux.readonly_paths().as_deref());
+    [masked.unwrap_or_default(), readonly.unwrap_or_default()]
+}
+
+fn hide(steps: &mut Steps, given: &Given) -> Result<()> {
+    if given.is_hidden.replace(true) || given.spec.root().is_none() {
         return Ok(());
     }
-    let linux = spec.linux().as_ref();
-    let masked = linux.and_then(|linux| linux.masked_paths().as_ref());
-    for (index, path) in masked.into_iter().flatten().enumerate() {
+    let [masked, readonly] = hidden(given.spec);
+    for (index, path) in masked.iter().enumerate() {
         let place = element("linux.maskedPaths", index);
         let path = protected(steps, &place, "mask", path)?;
         steps.tolerant(Op::Mask { path }, &place, MAY_BE_MISSING);
     }
-    let readonly = linux.and_then(|linux| linux.readonly_paths().as_ref());
-    for (index, path) in readonly.into_iter().flatten().enumerate() {
+    for (index, path) in readonly.iter().enumerate() {
         let place = element("linux.readonlyPaths", index);
         let path = protected(steps, &place, "make read-only", path)?;
         steps.tolerant(Op::ReadonlyPath { path }, &place, MAY_BE_MISSING);
     }
+    Ok(())
+}
+
+/// Hides and seals, after everything is mounted that could be hidden or sealed.
+pub(super) fn protect(steps: &mut Steps, given: &Given) -> Result<()> {
+    let &Given { spec, entries, layout, .. } = given;
+    if spec.root().is_none() {
+        return Ok(());
+    }
+    hide(steps, given)?;
     let cwd = spec.process().as_ref().map(|process| process.cwd().as_path());
     if let Some(cwd) = cwd.filter(|cwd| *cwd != Path::new("/")) {
         let path = steps.c_string("process.cwd", cwd.as_os_str().as_encoded_bytes())?;
