@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 
 use super::record::{IN_LATER_CGROUP, Record};
@@ -91,7 +91,7 @@ impl StateFile {
     /// `EEXIST`, and the others of open(2).
     pub(super) fn make(id: &str, path: PathBuf) -> sys::Result<StateFile> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let file = nix::fcntl::open(&path, flags, PRIVATE)?;
+        let file = openat(AT_FDCWD, &path, flags, PRIVATE)?;
         Ok(StateFile::new(id, path, file))
     }
 
