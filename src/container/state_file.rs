@@ -5,7 +5,7 @@
 //! changed, only continued. That a file was removed while somebody waited for it shows in its
 //! number of links, whatever has its name by then.
 //!
-//! A file and not a directory, since some file systems wait for their disk until a directory's
+//! A file and not a directory: some file systems wait until the disk knows that a directory's
 //! block is free. Only a container that waits for `start` has one beside its file.
 
 use std::fs::{self, File, OpenOptions};
