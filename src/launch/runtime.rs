@@ -102,12 +102,11 @@ impl<'a> Runtime<'a> {
             outcome.map_err(|error| self.name(error, index))?;
             self.journal.end(index);
         }
-        let outcome = match plan.hands_over() {
+        crate::protection::close_mount();
+        match plan.hands_over() {
             true => self.await_word(HANDED_OVER),
             false => self.await_exec(),
-        };
-        crate::protection::close_mount();
-        outcome
+        }
     }
 
     /// Where an error came from is known here alone.
