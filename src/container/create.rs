@@ -217,7 +217,9 @@ fn carry_out(
     };
     let mut init = None;
     let mut recorder = |process: &sys::process::Cloned| {
-        let found = InitProcess::of(process.pid.as_raw())?;
+        let (found, processor) = InitProcess::with_processor(process.pid.as_raw())?;
+        // Most often it is the container that the runtime waits for, and not the reverse.
+        sys::thread::leave_to_other(processor);
         init = Some(found);
         text.extend(format!("{found}\n").bytes());
         text.extend(config);

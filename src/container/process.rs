@@ -40,9 +40,17 @@ impl InitProcess {
     /// # Errors
     /// When there is none.
     pub(crate) fn of(pid: i32) -> Result<Self> {
+        Ok(InitProcess::with_processor(pid)?.0)
+    }
+
+    /// The same, with the number of the processor that it is on.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(crate) fn with_processor(pid: i32) -> Result<(Self, u32)> {
         let stat =
             Stat::read(pid).map_err(|error| Error::io(format!("look at process {pid}"), &error))?;
-        Ok(InitProcess { pid, start_time: stat.start_time })
+        Ok((InitProcess { pid, start_time: stat.start_time }, stat.processor))
     }
 
     /// `None` when it has ended and been reaped, whoever has its pid now.
@@ -141,6 +149,7 @@ impl FromStr for InitProcess {
 struct Stat {
     flags: u64,
     start_time: u64,
+    processor: u32,
 }
 
 impl Stat {
@@ -158,7 +167,8 @@ impl Stat {
         let mut fields = fields.split_ascii_whitespace().skip(9 - 3);
         let flags = fields.next()?.parse().ok()?;
         let start_time = fields.nth(22 - 10)?.parse().ok()?;
-        Some(Stat { flags, start_time })
+        let processor = fields.nth(39 - 23)?.parse().ok()?;
+        Some(Stat { flags, start_time, processor })
     }
 }
 
@@ -170,7 +180,10 @@ mod tests {
     fn fields_are_found_behind_any_name() {
         let numbers: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
         let text = format!("1 (a) b) (c) S {}", numbers.join(" "));
-        assert_eq!(Stat::parse(text.as_bytes()), Some(Stat { flags: 9, start_time: 22 }));
+        assert_eq!(
+            Stat::parse(text.as_bytes()),
+            Some(Stat { flags: 9, start_time: 22, processor: 39 })
+        );
         assert_eq!(Stat::parse(b"1 (x"), None);
         assert_eq!(Stat::parse(b""), None);
     }

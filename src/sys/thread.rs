@@ -90,18 +90,58 @@ impl Drop for Thread {
 /// where it waits until its maker does, although others are idle. What hinders that, a single
 /// processor for example, is no loss.
 fn leave_processor(id: libc::pthread_t) {
-    let (mut own, mut cpus) = (0u32, [0u64; size_of::<libc::cpu_set_t>() / 8]);
-    let size = size_of_val(&cpus);
-    let args = [0, size as u64, cpus.as_mut_ptr() as u64, 0, 0, 0];
-    // SAFETY: the number and the mask are written in their bounds.
-    let found = unsafe {
-        syscall(libc::SYS_getcpu, [&raw mut own as u64, 0, 0, 0, 0, 0])
-            .and(syscall(libc::SYS_sched_getaffinity, args))
-    };
-    if let (Ok(_), Some(word)) = (found, cpus.get_mut(own as usize / 64)) {
-        *word &= !(1 << (own % 64));
+    if let (Ok(own), Ok(allowed)) = (own_processor(), Processors::allowed()) {
+        let Processors(others) = allowed.without(own);
         // SAFETY: the thread hasn't been joined, and the mask is as long as is said.
-        unsafe { libc::pthread_setaffinity_np(id, size, cpus.as_ptr().cast()) };
+        unsafe { libc::pthread_setaffinity_np(id, size_of_val(&others), others.as_ptr().cast()) };
+    }
+}
+
+/// Leaves a processor to whoever was just put there to run, if this thread is on it: until the
+/// kernel notices by itself that another is idle, that takes as long as a container's mounts.
+/// This thread may run where it could before. What hinders that is no loss.
+pub fn leave_to_other(processor: u32) {
+    if own_processor() == Ok(processor)
+        && let Ok(allowed) = Processors::allowed()
+        && allowed.without(processor).allow().is_ok()
+    {
+        // Not the way back, but that it is allowed.
+        let _ = allowed.allow();
+    }
+}
+
+/// The processor that this thread runs on (getcpu(2)).
+fn own_processor() -> Result<u32> {
+    let mut own = 0u32;
+    // SAFETY: the number is written in its bounds.
+    unsafe { syscall(libc::SYS_getcpu, [&raw mut own as u64, 0, 0, 0, 0, 0]) }.map(|_| own)
+}
+
+/// A set of processors, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Processors([u64; size_of::<libc::cpu_set_t>() / 8]);
+
+impl Processors {
+    /// Those that this thread may run on (sched_getaffinity(2)).
+    fn allowed() -> Result<Self> {
+        let mut set = Processors([0; _]);
+        let args = [0, size_of_val(&set.0) as u64, set.0.as_mut_ptr() as u64, 0, 0, 0];
+        // SAFETY: the mask is written in its bounds.
+        unsafe { syscall(libc::SYS_sched_getaffinity, args) }.map(|_| set)
+    }
+
+    fn without(mut self, processor: u32) -> Self {
+        if let Some(word) = self.0.get_mut(processor as usize / 64) {
+            *word &= !(1 << (processor % 64));
+        }
+        self
+    }
+
+    /// Has this thread run on these (sched_setaffinity(2)), as soon as this returns.
+    fn allow(&self) -> Result<()> {
+        let args = [0, size_of_val(&self.0) as u64, self.0.as_ptr() as u64, 0, 0, 0];
+        // SAFETY: the mask is as long as is said.
+        unsafe { syscall(libc::SYS_sched_setaffinity, args) }.map(drop)
     }
 }
 
@@ -158,6 +198,20 @@ mod tests {
         let mut left = 0usize.to_ne_bytes();
         ours.read_exact(&mut left).unwrap();
         assert_eq!(usize::from_ne_bytes(left), processors().saturating_sub(1).max(1));
+    }
+
+    #[test]
+    fn a_processor_is_left_and_may_be_come_back_to() {
+        let before = Processors::allowed().unwrap();
+        let has_others = before.without(own_processor().unwrap()).0 != [0; _];
+        let moves = || {
+            let own = own_processor().unwrap();
+            leave_to_other(own);
+            own_processor() != Ok(own)
+        };
+        // The kernel may have brought it back before it was asked.
+        assert_eq!((0..1000).any(|_| moves()), has_others);
+        assert_eq!(Processors::allowed(), Ok(before));
     }
 
     #[test]
