@@ -142,9 +142,11 @@ fn launch(
     let bundle = std::path::absolute(&request.bundle)
         .map_err(|error| Error::io("find the working directory", &error))?;
     let config = oci::bundle::read(&bundle)?;
+    // It takes longer than all that is done before the container is cloned, config.json's reading
+    // included. What stands in the way is told at its step.
+    let network = oci::bundle::seems_to_make_network(&config).then(Network::begin);
     let mut spec = oci::bundle::interpret(&config, &bundle)?;
-    // It takes longer than all that is done before the container is cloned.
-    let network = Plan::makes_network(&spec).then(Network::begin).transpose()?;
+    let network = network.and_then(Result::ok).filter(|_| Plan::makes_network(&spec));
     hand_on_sockets(&mut spec, request.listen_fds);
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
     let console = connect_console(request.console_socket.as_deref(), terminal, lifecycle)?;

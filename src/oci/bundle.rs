@@ -39,6 +39,16 @@ pub(crate) fn read(bundle: &Path) -> Result<Vec<u8>> {
     })
 }
 
+/// Whether a config.json asks for a new network namespace and no user namespace, as far as can be
+/// told before it is read: a namespace that engines write without a path is `"type": "network"`
+/// and no more. Who goes by it has lost time where it is wrong, and may lose nothing else.
+pub(crate) fn seems_to_make_network(text: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(text) else { return false };
+    let is_new =
+        |kind: &str| text.split(kind).skip(1).any(|rest| rest.trim_start().starts_with('}'));
+    is_new("\"network\"") && !is_new("\"user\"")
+}
+
 /// What the bytes of a config.json say; `bundle` is an absolute path.
 ///
 /// # Errors
@@ -116,6 +126,21 @@ mod tests {
 
     fn error(text: &str) -> Error {
         spec(text).unwrap_err()
+    }
+
+    #[test]
+    fn a_new_network_is_seen_before_the_rest_is_read() {
+        let seems = |namespaces: &str| {
+            let user = r#""user": {"uid": 0}, "args": ["network", "user"]"#;
+            let text = format!(r#"{{"process": {{{user}}}, "namespaces": [{namespaces}]}}"#);
+            seems_to_make_network(text.as_bytes())
+        };
+        assert!(seems(r#"{"type":"pid"},{"type":"network"}"#));
+        assert!(seems("{\n\t\"type\": \"network\"\n}"));
+        assert!(!seems(r#"{"type":"pid"}"#));
+        assert!(!seems(r#"{"type":"network","path":"/proc/1/ns/net"}"#));
+        assert!(!seems(r#"{"type":"network"},{"type":"user"}"#), "made inside of the other");
+        assert!(!seems_to_make_network(b"\xff{\"network\"}"));
     }
 
     #[test]
