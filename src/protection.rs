@@ -108,8 +108,8 @@ fn shield(
 /// Closes the mount that [`shield_own_binary`] has made, in the process that calls this.
 ///
 /// Whoever is the last to do so waits for all processors (the kernel's `dissolve_on_fput`), so
-/// it isn't left to execve: the container's side closes it at once, the runtime's when it has
-/// nothing left to do but to wait for the container's.
+/// it isn't left to execve: the container's side closes it at once, the runtime's when nobody
+/// waits for it.
 pub(crate) fn close_mount() {
     match MOUNT.swap(CLOSED, Relaxed) {
         CLOSED => {}

@@ -102,11 +102,12 @@ impl<'a> Runtime<'a> {
             outcome.map_err(|error| self.name(error, index))?;
             self.journal.end(index);
         }
-        crate::protection::close_mount();
-        match plan.hands_over() {
+        let outcome = match plan.hands_over() {
             true => self.await_word(HANDED_OVER),
             false => self.await_exec(),
-        }
+        };
+        crate::protection::close_mount();
+        outcome
     }
 
     /// Where an error came from is known here alone.
