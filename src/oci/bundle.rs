@@ -43,9 +43,11 @@ pub(crate) fn read(bundle: &Path) -> Result<Vec<u8>> {
 /// told before it is read: a namespace that engines write without a path is `"type": "network"`
 /// and no more. Who goes by it has lost time where it is wrong, and may lose nothing else.
 pub(crate) fn seems_to_make_network(text: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(text) else { return false };
+    let text = str::from_utf8(text).unwrap_or_default();
+    let list = text.split_once("\"namespaces\"").and_then(|(_, rest)| rest.split_once(']'));
+    let list = list.map_or("", |(list, _)| list);
     let is_new =
-        |kind: &str| text.split(kind).skip(1).any(|rest| rest.trim_start().starts_with('}'));
+        |kind: &str| list.split(kind).skip(1).any(|rest| rest.trim_start().starts_with('}'));
     is_new("\"network\"") && !is_new("\"user\"")
 }
 
