@@ -145,7 +145,7 @@ impl Program {
             Program::Minirun => Some(site.minirun.clone()),
             Program::Floor => Some(site.floor.clone()),
             Program::Payload => Some(site.payload.clone()),
-            Program::Peer(peer) => find(peer.program),
+            Program::Peer(peer) => site.peer(peer.program),
         }
     }
 

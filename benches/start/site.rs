@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
 use crate::Result;
-use crate::contenders::{Program, find};
+use crate::contenders::{Peer, Program, find};
 use crate::workloads::WORKLOADS;
 
 /// Directories of bundles, whose config.json each begins with, and what is asked of the
@@ -31,6 +31,10 @@ const BUNDLES: [(&str, &str, &str); 9] = [
     ("getppid", "engine-default", "getppid"),
     ("openat", "engine-default", "openat"),
 ];
+
+/// Where copies of all programs are. How a file's pages lie in memory depends on how it came there,
+/// by a linker or a package, and makes up to 6 % of a start; copies of one moment are alike.
+const PROGRAMS: &str = "programs";
 
 /// The parent of the cgroup that engine-default/config.json names.
 const CGROUP: &str = "minirun-bench";
@@ -60,8 +64,9 @@ impl Site {
     pub fn prepare() -> Result<Self> {
         let dir = env::temp_dir().join(format!("minirun-bench-{}", std::process::id()));
         let (minirun, examples, build) = binaries()?;
-        let [floor, payload] = ["floor", "payload"].map(|name| examples.join(name));
-        fs::create_dir(&dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
+        let programs = dir.join(PROGRAMS);
+        fs::create_dir_all(&programs)
+            .map_err(|error| format!("create {}: {error}", programs.display()))?;
         let memory = Path::new("/dev/shm");
         let is_memory = statfs(memory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
         let states = if is_memory {
@@ -73,8 +78,13 @@ impl Site {
         let facts = vec![machine(), build];
         let hierarchies = Vec::new();
         let memory = AtomicU64::new(0);
+        let [own, floor, payload] = ["minirun", "floor", "payload"].map(|name| programs.join(name));
         let mut site =
-            Site { is_root, minirun, floor, payload, facts, dir, states, hierarchies, memory };
+            Site { is_root, minirun: own, floor, payload, facts, dir, states, hierarchies, memory };
+        copy(&minirun, &site.minirun)?;
+        copy(&examples.join("floor"), &site.floor)?;
+        copy(&examples.join("payload"), &site.payload)?;
+        site.copy_peers()?;
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
@@ -136,6 +146,23 @@ impl Site {
         let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&file)?)?;
         config["linux"]["resources"]["memory"]["limit"] = bytes.into();
         Ok(fs::write(&file, config.to_string())?)
+    }
+
+    /// A peer's program, if this machine has it.
+    pub fn peer(&self, program: &str) -> Option<PathBuf> {
+        Some(self.dir.join(PROGRAMS).join(program)).filter(|copy| copy.is_file())
+    }
+
+    fn copy_peers(&self) -> Result<()> {
+        for contender in WORKLOADS.iter().flat_map(|workload| workload.contenders) {
+            if let Program::Peer(Peer { program, .. }) = &contender.program
+                && self.peer(program).is_none()
+                && let Some(path) = find(program)
+            {
+                copy(&path, &self.dir.join(PROGRAMS).join(program))?;
+            }
+        }
+        Ok(())
     }
 
     fn copy_bundles(&self) -> Result<()> {
@@ -221,7 +248,7 @@ impl Site {
 
     /// Containers of a runtime that was killed, or that forgot one.
     pub fn delete_containers(&self) {
-        let peers = ["crun", "runc"].map(|program| (program, find(program)));
+        let peers = ["crun", "runc"].map(|program| (program, self.peer(program)));
         for (program, path) in peers.into_iter().chain([("minirun", Some(self.minirun.clone()))]) {
             let Some(path) = path else { continue };
             let state = self.state(program);
