@@ -1,4 +1,4 @@
-//! cgroup v1: which hierarchies a bundle's container is in, and how it comes into others.
+//! cgroup v1: which hierarchies a container is in, and how it comes into others.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use minirun::host::{CgroupLayout, Host};
 use serde_json::{Value, json};
-use support::{TempDir, minirun, rootfs, said, skipped};
+use support::{TempDir, minirun, rootfs, run, said, skipped};
 
 /// A bundle with a container that runs; deleted at the end.
 struct Running {
@@ -20,9 +20,7 @@ struct Running {
 impl Running {
     /// `None`, said so, where there is no cgroup v1 to be written to.
     fn new(script: &str, change: impl FnOnce(&mut Value, &str)) -> Option<Running> {
-        let is_v1 =
-            matches!(Host::read().expect("host").cgroup, CgroupLayout::V1 { delegated: true, .. });
-        if skipped((!is_v1).then_some("there is no cgroup v1 here that can be written to")) {
+        if skipped(without_v1()) {
             return None;
         }
         let dir = TempDir::new("hierarchies");
@@ -114,6 +112,12 @@ impl Drop for Running {
     }
 }
 
+fn without_v1() -> Option<&'static str> {
+    let cgroup = Host::read().expect("host").cgroup;
+    let is_v1 = matches!(cgroup, CgroupLayout::V1 { delegated: true, .. });
+    (!is_v1).then_some("there is no cgroup v1 here that can be written to")
+}
+
 fn without_limits(config: &mut Value, _id: &str) {
     config["linux"].as_object_mut().unwrap().remove("resources");
     config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
@@ -198,4 +202,27 @@ fn a_lean_container_is_where_it_has_limits_until_it_gets_others() {
     assert_eq!(stats(&it)["memory"]["usage"]["limit"], 33554432);
     it.says(&["pause", &it.id]);
     assert_eq!(it.members("freezer"), it.members("pids"));
+}
+
+/// HotSpot (`os+container` in its log) looks at none of the limits where it misses a hierarchy.
+#[test]
+fn who_is_limited_finds_the_hierarchies_that_java_looks_for() {
+    if skipped(without_v1()) {
+        return;
+    }
+    let seen = |limit: &[&str]| -> Vec<String> {
+        let output = run(limit, &["cat", "/proc/self/mountinfo"]);
+        assert!(output.status.success(), "{}", said(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let cgroups = text.lines().filter(|line| line.contains(" - cgroup "));
+        let names = cgroups.filter_map(|line| line.rsplit(' ').next());
+        names.flat_map(|names| names.split(',')).map(str::to_owned).collect()
+    };
+    for limit in [["--memory", "64m"], ["--cpus", "1"]] {
+        let seen = seen(&limit);
+        for controller in ["cpu", "cpuacct", "cpuset", "memory"] {
+            assert!(seen.iter().any(|name| name == controller), "{limit:?}: {controller} {seen:?}");
+        }
+    }
+    assert_eq!(seen(&["--pids", "20"]), ["rw", "pids"], "what costs nobody anything");
 }

@@ -29,6 +29,10 @@ const COUNTING: &[&str] = &["cpuacct", "memory", "blkio"];
 /// That of one whose counters nobody asks for, so that it has a cgroup to be found by.
 const LEAN: &[&str] = &["devices"];
 
+/// The v1 controllers that a container has all of when it is limited in one: where one isn't
+/// mounted, Java sees no limit at all, and takes the machine's memory for its own.
+const SEEN_TOGETHER: &[&str] = &["cpu", "cpuacct", "cpuset", "memory"];
+
 /// The container's cgroup: a directory in each hierarchy that it has one in.
 pub(super) struct Cgroup {
     dirs: Vec<Dir>,
@@ -188,8 +192,11 @@ impl Cgroup {
             // A plain run keeps out of hierarchies that it has no limits in: each costs time.
             settings.retain(|setting| !setting.optional);
         }
+        let is_seen = |setting: &Setting| SEEN_TOGETHER.contains(&setting.controller);
+        let sees = is_v1 && settings.iter().any(is_seen);
         let needed = |dir: &Dir| {
             settings.iter().any(|setting| Dir::of(&dirs, setting.controller) == Some(dir))
+                || sees && SEEN_TOGETHER.iter().any(|name| dir.has(name))
         };
         if !options.oci {
             dirs = dirs.iter().filter(|dir| needed(dir)).cloned().collect();

@@ -21,8 +21,10 @@ fn without_a_path_it_is_where_something_counts_or_limits() {
     let shared = json!([{ "type": "mount" }]);
     let joined = json!([{ "type": "mount" }, { "type": "pid", "path": "/proc/1/ns/pid" }]);
     let with_freezer: &[&str] = &["cpu,cpuacct", "memory", "freezer", "blkio"];
-    let rows: [(Value, &[&str]); 4] = [
+    let memory = json!({ "memory": { "limit": 1 << 20 } });
+    let rows: [(Value, &[&str]); 5] = [
         (json!({}), &["cpu,cpuacct", "memory", "blkio"]),
+        (json!({ "resources": memory }), &["cpu,cpuacct", "cpuset", "memory", "blkio"]),
         (json!({ "resources": limits }), &["cpu,cpuacct", "memory", "devices", "blkio", "pids"]),
         // What shares its pids with others ends only when each of them is found.
         (json!({ "namespaces": shared }), with_freezer),
@@ -47,7 +49,7 @@ fn a_lean_one_is_where_something_limits_with_and_without_a_path() {
         assert_eq!(now, ["devices"]);
         assert!(later.contains(&"memory".to_owned()) && !later.contains(&String::new()));
         let [now, _] = hierarchies(linux(&limits), true);
-        assert_eq!(now, ["cpuset", "devices", "pids"]);
+        assert_eq!(now, ["cpu,cpuacct", "cpuset", "memory", "devices", "pids"], "as Java needs it");
     }
     let options = Options { oci: true, lean_cgroup: true, ..Options::default() };
     let on_v2 = plan_with(&options, json!({ "cgroupsPath": "/pod/c" }), &on_v2()).unwrap();
