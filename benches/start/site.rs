@@ -65,8 +65,10 @@ impl Site {
         let dir = env::temp_dir().join(format!("minirun-bench-{}", std::process::id()));
         let (minirun, examples, build) = binaries()?;
         let programs = dir.join(PROGRAMS);
-        fs::create_dir_all(&programs)
-            .map_err(|error| format!("create {}: {error}", programs.display()))?;
+        // Never a directory that was there before: what lies in it is run as root.
+        for dir in [&dir, &programs] {
+            fs::create_dir(dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
+        }
         let memory = Path::new("/dev/shm");
         let is_memory = statfs(memory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
         let states = if is_memory {
