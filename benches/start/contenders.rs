@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::site::Site;
+use crate::site::{self, Site};
 
 pub struct Contender {
     pub name: &'static str,
@@ -142,10 +142,10 @@ impl Program {
     /// Where it is.
     pub fn path(&self, site: &Site) -> Option<PathBuf> {
         match self {
-            Program::Minirun => Some(site.minirun.clone()),
-            Program::Floor => Some(site.floor.clone()),
-            Program::Payload => Some(site.payload.clone()),
-            Program::Peer(peer) => site.peer(peer.program),
+            Program::Minirun => Some(site.program(site::MINIRUN)),
+            Program::Floor => Some(site.program(site::FLOOR)),
+            Program::Payload => Some(site.program(site::PAYLOAD)),
+            Program::Peer(peer) => site.found(peer.program),
         }
     }
 

@@ -115,7 +115,7 @@ fn bench() -> Result<bool> {
     if site.is_root && wanted("counts") {
         counts::compare(&site, &mut report)?;
     }
-    let size = std::fs::metadata(&site.minirun)?.len() as f64 / 1e6;
+    let size = std::fs::metadata(site.program(site::MINIRUN))?.len() as f64 / 1e6;
     report.goal("the binary", "minirun", Ok(size), 3.0, false, "MB");
     if let Some(fact) = begin.and_then(Ticks::theft) {
         report.note(fact);

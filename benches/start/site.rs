@@ -32,9 +32,14 @@ const BUNDLES: [(&str, &str, &str); 9] = [
     ("openat", "engine-default", "openat"),
 ];
 
-/// Where copies of all programs are. How a file's pages lie in memory depends on how it came there,
-/// by a linker or a package, and makes up to 6 % of a start; copies of one moment are alike.
+/// Where copies of all programs are. How a file's pages lie in memory depends on how it came
+/// there, by a linker or a package, and makes up to 6 % of a start; copies of one moment are alike.
 const PROGRAMS: &str = "programs";
+
+/// The programs that are built here.
+pub const MINIRUN: &str = "minirun";
+pub const FLOOR: &str = "floor";
+pub const PAYLOAD: &str = "payload";
 
 /// The parent of the cgroup that engine-default/config.json names.
 const CGROUP: &str = "minirun-bench";
@@ -42,9 +47,6 @@ const CGROUP: &str = "minirun-bench";
 /// Dropping it removes everything that the benchmark or a killed contender left behind.
 pub struct Site {
     pub is_root: bool,
-    pub minirun: PathBuf,
-    pub floor: PathBuf,
-    pub payload: PathBuf,
     /// What a reader of the figures should know.
     pub facts: Vec<String>,
     dir: PathBuf,
@@ -64,9 +66,8 @@ impl Site {
     pub fn prepare() -> Result<Self> {
         let dir = env::temp_dir().join(format!("minirun-bench-{}", std::process::id()));
         let (minirun, examples, build) = binaries()?;
-        let programs = dir.join(PROGRAMS);
         // Never a directory that was there before: what lies in it is run as root.
-        for dir in [&dir, &programs] {
+        for dir in [&dir, &dir.join(PROGRAMS)] {
             fs::create_dir(dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
         }
         let memory = Path::new("/dev/shm");
@@ -80,12 +81,11 @@ impl Site {
         let facts = vec![machine(), build];
         let hierarchies = Vec::new();
         let memory = AtomicU64::new(0);
-        let [own, floor, payload] = ["minirun", "floor", "payload"].map(|name| programs.join(name));
-        let mut site =
-            Site { is_root, minirun: own, floor, payload, facts, dir, states, hierarchies, memory };
-        copy(&minirun, &site.minirun)?;
-        copy(&examples.join("floor"), &site.floor)?;
-        copy(&examples.join("payload"), &site.payload)?;
+        let mut site = Site { is_root, facts, dir, states, hierarchies, memory };
+        copy(&minirun, &site.program(MINIRUN))?;
+        for name in [FLOOR, PAYLOAD] {
+            copy(&examples.join(name), &site.program(name))?;
+        }
         site.copy_peers()?;
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
@@ -150,18 +150,23 @@ impl Site {
         Ok(fs::write(&file, config.to_string())?)
     }
 
-    /// A peer's program, if this machine has it.
-    pub fn peer(&self, program: &str) -> Option<PathBuf> {
-        Some(self.dir.join(PROGRAMS).join(program)).filter(|copy| copy.is_file())
+    /// Where a program's copy is, or would be if this machine had the program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(PROGRAMS).join(name)
+    }
+
+    /// The copy of a program, if this machine has it.
+    pub fn found(&self, program: &str) -> Option<PathBuf> {
+        Some(self.program(program)).filter(|copy| copy.is_file())
     }
 
     fn copy_peers(&self) -> Result<()> {
         for contender in WORKLOADS.iter().flat_map(|workload| workload.contenders) {
             if let Program::Peer(Peer { program, .. }) = &contender.program
-                && self.peer(program).is_none()
+                && self.found(program).is_none()
                 && let Some(path) = find(program)
             {
-                copy(&path, &self.dir.join(PROGRAMS).join(program))?;
+                copy(&path, &self.program(program))?;
             }
         }
         Ok(())
@@ -182,7 +187,7 @@ impl Site {
                 config["annotations"]["io.minirun.lean-cgroup"] = "true".into();
             }
             fs::write(to.join("config.json"), config.to_string())?;
-            copy(&self.payload, &to.join("rootfs/bin/true"))?;
+            copy(&self.program(PAYLOAD), &to.join("rootfs/bin/true"))?;
         }
         Ok(())
     }
@@ -250,9 +255,8 @@ impl Site {
 
     /// Containers of a runtime that was killed, or that forgot one.
     pub fn delete_containers(&self) {
-        let peers = ["crun", "runc"].map(|program| (program, self.peer(program)));
-        for (program, path) in peers.into_iter().chain([("minirun", Some(self.minirun.clone()))]) {
-            let Some(path) = path else { continue };
+        for program in ["crun", "runc", MINIRUN] {
+            let Some(path) = self.found(program) else { continue };
             let state = self.state(program);
             for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
                 let mut delete = Command::new(&path);

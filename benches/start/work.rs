@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::contenders::{Contender, words};
 use crate::measure::finish;
-use crate::site::Site;
+use crate::site::{self, Site};
 
 /// What was measured, or what went wrong.
 pub type Outcome<T> = std::result::Result<T, String>;
@@ -73,7 +73,7 @@ pub fn peak_memory(site: &Site, contender: &Contender, lane: usize) -> Outcome<f
 
 /// Peak of resident memory in KiB, and page faults that read nothing from a disk.
 pub fn usage(site: &Site, contender: &Contender, lane: usize) -> Outcome<(f64, f64)> {
-    let mut command = command(site, &site.payload, lane)?;
+    let mut command = command(site, &site.program(site::PAYLOAD), lane)?;
     command.arg("usage").arg(contender.program.path(site).ok_or("it is gone")?);
     command.args((contender.arguments)(site, &name(lane)));
     let (text, _) = output(site, &mut command, lane)?;
