@@ -124,7 +124,11 @@ fn a_target_that_ignores_the_timeout_is_killed() {
 
 #[test]
 fn a_target_in_time_keeps_its_status() {
-    assert_eq!(run(&["--timeout", "1h"], &["sh", "-c", "exit 4"]).status.code(), Some(4));
+    // Zero is no limit, as it is for timeout(1).
+    for time in ["1h", "0"] {
+        let output = run(&["--timeout", time], &["sh", "-c", "sleep 0.1; exit 4"]);
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    }
 }
 
 #[test]

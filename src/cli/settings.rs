@@ -93,7 +93,7 @@ pub struct Settings {
     /// Limit a resource of each process, such as nofile=1024
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::ulimit, help_heading = "Limits")]
     pub ulimit: Vec<(minirun::PosixRlimitType, u64, u64)>,
-    /// Send SIGTERM after this time, such as 30s, and exit with 124
+    /// Send SIGTERM after this time, such as 30s, and exit with 124; 0 for no limit
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Limits")]
     pub timeout: Option<std::time::Duration>,
     /// How long after that to send SIGKILL [default: 10s]
@@ -164,7 +164,8 @@ impl Settings {
         if let Some(size) = self.terminal(redirected) {
             command.tty(size);
         }
-        if let Some(timeout) = self.timeout {
+        // As of timeout(1) and of podman's.
+        if let Some(timeout) = self.timeout.filter(|timeout| !timeout.is_zero()) {
             command.timeout(timeout);
         }
         Ok(command)
