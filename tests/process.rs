@@ -280,7 +280,10 @@ fn capabilities_are_the_five_sets_and_nothing_is_inherited_unasked() {
     let bit = 1 << 5;
     // Inheritable, permitted, effective, bounding, ambient (CVE-2022-29162).
     let some = json!({ "bounding": kill, "permitted": kill, "effective": kill });
-    assert_eq!(sets(some), [0, bit, bit, bit, 0]);
+    assert_eq!(sets(some.clone()), [0, bit, bit, bit, 0]);
+    let mut ambient = some;
+    ambient["ambient"] = kill.clone();
+    assert_eq!(sets(ambient), [0, bit, bit, bit, 0], "not ambient, since not inheritable");
     let all = json!({ "bounding": kill, "permitted": kill, "effective": kill,
         "inheritable": kill, "ambient": kill });
     assert_eq!(sets(all), [bit, bit, bit, bit, bit]);

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use caps::Capability;
-use oci_spec::runtime::{LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Spec};
+use oci_spec::runtime::{
+    Capabilities, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Spec,
+};
 
 use super::Facts;
 use super::facts::{Device, HostFiles, NAMESPACES, NOTABLE_CALLS, Seccomp};
@@ -63,16 +65,18 @@ pub(crate) fn planned(spec: &Spec, host: &Host, bundle: bool) -> Facts {
     }
 }
 
-/// What is left after execve, as bits: to users other than root the ambient ones alone.
+/// What is left after execve, as bits: to users other than root the ambient ones alone, which
+/// must be inheritable.
 fn permitted(process: &Process) -> u64 {
-    let sets = process.capabilities().as_ref();
-    let is_root = process.user().uid() == 0;
-    let names = sets.and_then(|sets| match is_root {
-        true => sets.permitted().as_ref(),
-        false => sets.ambient().as_ref(),
-    });
-    let bit = |name| format!("CAP_{name}").parse::<Capability>().map_or(0, |c| c.bitmask());
-    names.into_iter().flatten().map(bit).fold(0, |bits, bit| bits | bit)
+    let Some(sets) = process.capabilities() else { return 0 };
+    let bits = |set: &Option<Capabilities>| {
+        let names = set.iter().flatten().map(|name| format!("CAP_{name}").parse::<Capability>());
+        names.flatten().fold(0, |bits, name| bits | name.bitmask())
+    };
+    match process.user().uid() {
+        0 => bits(sets.permitted()),
+        _ => bits(sets.ambient()) & bits(sets.inheritable()),
+    }
 }
 
 /// What a profile comes to.

@@ -147,6 +147,12 @@ pub(super) fn identity(
 ) -> Result<()> {
     let process = required(steps, spec)?;
     let user = process.user();
+    let gids = user.additional_gids().clone().unwrap_or_default();
+    // setresuid(2) and its like leave an id as it is then.
+    if gids.iter().chain([&user.uid(), &user.gid()]).any(|id| *id == u32::MAX) {
+        let reason = format!("{} means no id at all", u32::MAX);
+        return Err(steps.error("process.user", "set the user", reason));
+    }
     let sets = process.capabilities().as_ref();
     let bits = |set: Option<&Option<Capabilities>>| -> Result<u64> {
         let set = set.and_then(Option::as_ref).into_iter().flatten();
@@ -166,13 +172,17 @@ pub(super) fn identity(
     let grantable = if layout.has_user() { u64::MAX } else { host.capabilities };
     let missing = (permitted | inheritable) & !grantable;
     if missing != 0 {
-        let names = caps::all().into_iter().filter(|name| missing & name.bitmask() != 0);
-        let names: Vec<_> = names.map(|name| name.to_string()).collect();
         let reason = "minirun itself doesn't have these capabilities, and leaves them out";
-        steps.warn("process.capabilities", format!("{reason}: {}", names.join(" ")));
+        steps.warn("process.capabilities", format!("{reason}: {}", names(missing)));
+    }
+    // The kernel raises no others; to root, execve gives what is permitted anyway.
+    let unraised = ambient & !inheritable;
+    if unraised != 0 && user.uid() != 0 {
+        let reason = "a capability that isn't inheritable can't be ambient, and is left out";
+        steps.warn("process.capabilities.ambient", format!("{reason}: {}", names(unraised)));
     }
     let [effective, permitted, inheritable, ambient] =
-        [effective, permitted, inheritable, ambient].map(|set| set & grantable);
+        [effective, permitted, inheritable, ambient & inheritable].map(|set| set & grantable);
 
     // Both need CAP_SETPCAP, so they come before the uid changes. A new user namespace begins
     // without securebits.
@@ -184,7 +194,6 @@ pub(super) fn identity(
         steps.container(Op::KeepCapabilities, "process.capabilities.permitted");
     }
     // Groups before the uid, which takes CAP_SETGID away.
-    let gids = user.additional_gids().clone().unwrap_or_default();
     if layout.can_set_groups(host) {
         steps.container(Op::SetGroups { gids }, "process.user.additionalGids");
     } else if !gids.is_empty() {
@@ -195,7 +204,7 @@ pub(super) fn identity(
     steps.container(Op::SetGid { gid: user.gid() }, "process.user");
     seccomp::while_privileged(steps, spec, options, process)?;
     steps.container(Op::SetUid { uid: user.uid() }, "process.user");
-    let sets = CapabilitySets { effective, permitted, inheritable: inheritable | ambient };
+    let sets = CapabilitySets { effective, permitted, inheritable };
     steps.container(Op::SetCapabilities { sets }, "process.capabilities");
     if ambient != 0 {
         steps.container(Op::RaiseAmbient { set: ambient }, "process.capabilities.ambient");
@@ -288,6 +297,12 @@ const CAPABILITIES: &[Capability] = {
 };
 
 /// A capability as a bit, by its number.
+/// The names of capabilities, a bit each.
+fn names(set: u64) -> String {
+    let names = caps::all().into_iter().filter(|name| set & name.bitmask() != 0);
+    names.map(|name| name.to_string()).collect::<Vec<_>>().join(" ")
+}
+
 fn bit(steps: &Steps, capability: Capability) -> Result<u64> {
     let number = CAPABILITIES.iter().position(|known| *known == capability);
     number.map(|number| 1 << number).ok_or_else(|| {

@@ -395,6 +395,37 @@ fn capabilities_that_cannot_be_granted_are_left_out_with_a_warning() {
     }
 }
 
+/// The system calls would take it for "as it is", which is root.
+#[test]
+fn no_id_at_all_is_refused() {
+    use serde_json::json;
+    for user in [
+        json!({ "uid": u32::MAX, "gid": 0 }),
+        json!({ "uid": 0, "gid": u32::MAX }),
+        json!({ "uid": 0, "gid": 0, "additionalGids": [5, u32::MAX] }),
+    ] {
+        let error = plan_of_json(&["process", "user"], user).expect_err("no user");
+        assert_eq!(error.place(), Some("process.user"), "{error}");
+    }
+}
+
+/// `runc spec` writes such a list, and runc and crun give the container's user none of it.
+#[test]
+fn what_is_not_inheritable_is_not_ambient() {
+    use serde_json::json;
+    let kill = json!(["CAP_KILL"]);
+    for (uid, inheritable, is_raised, is_warned) in
+        [(0, json!([]), false, false), (7, json!([]), false, true), (7, kill.clone(), true, false)]
+    {
+        let process = json!({ "cwd": "/", "user": { "uid": uid, "gid": 0 }, "args": ["/bin/true"],
+            "capabilities": { "bounding": kill, "effective": kill, "permitted": kill,
+                "ambient": kill, "inheritable": inheritable } });
+        let plan = plan_of_json(&["process"], process).unwrap();
+        assert_eq!(position(&plan, "ambient").is_some(), is_raised, "{plan}");
+        assert_eq!(!plan.warnings.is_empty(), is_warned, "{:?}", plan.warnings);
+    }
+}
+
 /// Rights over the machine end at the edge of a user namespace.
 #[test]
 fn with_a_user_namespace_the_runtime_limits_and_scores_and_its_root_makes_the_files() {
