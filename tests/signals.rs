@@ -44,11 +44,36 @@ fn every_forwardable_signal_reaches_the_target() {
 
 #[test]
 fn real_time_signals_are_forwarded_too() {
-    let (mut child, _output) =
-        start(&[], "trap 'exit 6' 40; echo ready; while :; do sleep 0.05; done");
-    let status = std::process::Command::new("kill").args(["-40", &child.id().to_string()]).status();
-    assert!(status.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(6));
+    // The first that glibc leaves to programs, which musl keeps for itself, and another.
+    for signal in [34, 40] {
+        let script = format!("trap 'exit 6' {signal}; echo ready; while :; do sleep 0.05; done");
+        let (mut child, _output) = start(&[], &script);
+        let words = [format!("-{signal}"), child.id().to_string()];
+        let status = std::process::Command::new("kill").args(words).status();
+        assert!(status.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(6), "{signal}");
+    }
+}
+
+/// As under a daemon that doesn't wait for its children.
+#[test]
+fn a_caller_that_ignores_the_end_of_children_gets_the_status() {
+    let ignoring = |words: &[&str]| {
+        let mut command = run_command(words, &["sh", "-c", "(exit 2); exit $(($? + 1))"]);
+        let ignore = || {
+            // SAFETY: a system call only.
+            let set = unsafe { nix::libc::signal(nix::libc::SIGCHLD, nix::libc::SIG_IGN) };
+            assert_ne!(set, nix::libc::SIG_ERR);
+            Ok(())
+        };
+        // SAFETY: nothing is allocated between fork and execve.
+        unsafe { std::os::unix::process::CommandExt::pre_exec(&mut command, ignore) };
+        command.output().unwrap()
+    };
+    for init in ["--init", "--no-init"] {
+        let output = ignoring(&[init, "--timeout", "10s"]);
+        assert_eq!(output.status.code(), Some(3), "{init}: {}", said(&output));
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub fn block_all() -> SavedMask {
     // SAFETY: pthread_sigmask reads a full set and writes the old one; with SIG_SETMASK
     // and valid pointers it can't fail.
     unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, &full_set(), old.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set_of(u64::MAX), old.as_mut_ptr());
         SavedMask(old.assume_init())
     }
 }
@@ -41,11 +41,14 @@ pub fn restore(saved: &SavedMask) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &saved.0, std::ptr::null_mut()) };
 }
 
-fn full_set() -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigfillset initialises the whole set.
+/// A set of signals, a bit for each from 1 on. The C library's own functions leave some out that
+/// it keeps for itself, and musl one that glibc gives to programs, the first real-time signal.
+fn set_of(signals: u64) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the kernel's set of 64 signals comes first in the C library's larger one, which
+    // is made of integers.
     unsafe {
-        libc::sigfillset(set.as_mut_ptr());
+        set.as_mut_ptr().cast::<u64>().write(signals);
         set.assume_init()
     }
 }
@@ -100,7 +103,7 @@ pub fn is_ignored(signal: i32) -> bool {
 pub fn wait_for_any() -> i32 {
     loop {
         // SAFETY: a full set, and no siginfo wanted.
-        let signal = unsafe { libc::sigwaitinfo(&full_set(), std::ptr::null_mut()) };
+        let signal = unsafe { libc::sigwaitinfo(&set_of(u64::MAX), std::ptr::null_mut()) };
         if signal > 0 {
             return signal;
         }
@@ -121,20 +124,14 @@ impl SignalQueue {
     /// # Errors
     /// `EMFILE` or `ENFILE` when descriptors run out.
     pub fn new(take: impl Fn(i32) -> bool) -> Result<Self> {
-        let mut set = MaybeUninit::uninit();
+        let taken = (1..=LAST_SIGNAL).filter(|signal| take(*signal));
+        let set = set_of(taken.fold(0, |set, signal| set | 1 << (signal - 1)));
         let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: the sets are initialised by sigemptyset and pthread_sigmask, which can't
-        // fail with valid pointers; sigaddset refuses numbers that it doesn't like.
-        let set = unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            for signal in (1..=LAST_SIGNAL).filter(|signal| take(*signal)) {
-                libc::sigaddset(set.as_mut_ptr(), signal);
-            }
-            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
-            set.assume_init()
+        // SAFETY: pthread_sigmask can't fail with valid pointers, and fills the old set.
+        let before = unsafe {
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, before.as_mut_ptr());
+            SavedMask(before.assume_init())
         };
-        // SAFETY: filled by pthread_sigmask above.
-        let before = SavedMask(unsafe { before.assume_init() });
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the set is initialised; -1 asks for a new descriptor.
         match Errno::result(unsafe { libc::signalfd(-1, &set, flags) }) {

@@ -38,16 +38,18 @@ impl Arguments {
 
     /// For a program's first line, what the standard library sees to as well: descriptors 0 to
     /// 2 are open, so that no file takes their place, and whoever writes to a closed pipe gets
-    /// `EPIPE` instead of a signal.
+    /// `EPIPE` instead of a signal. Children are there to be waited for, whatever the caller
+    /// ignores: the kernel would take their status away (waitpid(2), NOTES).
     ///
     /// # Errors
     /// When a descriptor isn't open and /dev/null can't be opened for it.
     pub fn settle(self) -> io::Result<()> {
         let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
-        // SAFETY: the array holds that many; a timeout of zero doesn't wait. The handler is none.
+        // SAFETY: the array holds that many; a timeout of zero doesn't wait. No handler is set.
         unsafe {
             Errno::result(libc::poll(standard.as_mut_ptr(), 3, 0))?;
             libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         }
         for descriptor in standard.iter().filter(|polled| polled.revents & libc::POLLNVAL != 0) {
             // SAFETY: a C string. The lowest number that is free is the one that was looked at.
