@@ -12,15 +12,18 @@ use nix::unistd::Pid;
 
 use crate::launch::Journal;
 use crate::sys;
+use crate::sys::process::CommandLine;
 
 /// What `ps` shows for PID 1.
 const NAME: &std::ffi::CStr = c"minirun-init";
 
 /// Looks like init from here on, before there is anybody to look.
-pub(crate) fn take_name() {
+pub(crate) fn take_name(own: Option<CommandLine>) {
     let _ = nix::sys::prctl::set_name(NAME);
     // The caller's command line names host paths, and /proc/1/cmdline is for everybody.
-    let _ = sys::process::set_command_line(NAME);
+    if let Some(own) = own {
+        own.overwrite(NAME);
+    }
 }
 
 /// Becomes init for `target`, this process's child; all signals must be blocked,

@@ -413,7 +413,7 @@ impl<'a> Container<'a> {
     /// list, and init waits until it has executed the target.
     fn fork(&mut self, index: usize) -> Result<()> {
         let journal = self.journal;
-        crate::init::take_name();
+        crate::init::take_name(self.ready.command_line);
         let target = sys::process::vfork(&mut || {
             journal.end(index);
             self.carry_out_from(index + 1)

@@ -49,7 +49,7 @@ use crate::error::Result;
 use crate::plan::op::Op;
 use crate::plan::{Plan, Side};
 use crate::sys;
-use crate::sys::process::{Cloned, PointerArray};
+use crate::sys::process::{Cloned, CommandLine, PointerArray};
 pub(crate) use network::Network;
 use runtime::Runtime;
 
@@ -123,6 +123,8 @@ struct Ready<'a> {
     trees: &'a [OwnedFd],
     /// The signals that this process ignores, of which the target must know nothing.
     ignored: u64,
+    /// For init, which has this process's.
+    command_line: Option<CommandLine>,
 }
 
 impl<'a> Ready<'a> {
@@ -140,6 +142,7 @@ impl<'a> Ready<'a> {
         });
         let after = plan.steps.iter().position(|step| matches!(step.op, Op::HandOver));
         let first = after.map_or(plan.steps.len(), |index| index + 1);
+        let has_init = plan.steps.iter().any(|step| matches!(step.op, Op::Fork));
         let words = plan.steps.iter().skip(first).map(|step| hand_over::words(step, exec));
         Ready {
             argv: pointers(exec.map_or(&[], |exec| &exec.argv)),
@@ -156,6 +159,7 @@ impl<'a> Ready<'a> {
             hooks: hooks.collect(),
             words: (first, words.collect()),
             ignored: sys::signal::ignored(),
+            command_line: has_init.then(|| CommandLine::find().ok()).flatten(),
         }
     }
 }

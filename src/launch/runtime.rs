@@ -10,6 +10,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
+use nix::sys::prctl::{get_dumpable, set_dumpable};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
@@ -256,6 +257,8 @@ impl<'a> Runtime<'a> {
         let ready = Ready::new(plan, &lent);
         let runtime_end = self.sync.as_raw_fd();
         let mask = sys::signal::block_all();
+        // The other process shares this memory, and with it whether it may be looked into.
+        let was_dumpable = get_dumpable();
         let mut walk = || {
             sys::descriptors::close_inherited(runtime_end);
             intermediate::walk(plan, &ready, journal, sync.as_fd())
@@ -266,18 +269,23 @@ impl<'a> Runtime<'a> {
                 .map(|child| child.unwrap_or_else(|| sys::process::exit(walk()))),
         };
         sys::signal::restore(&mask);
+        if was_dumpable == Ok(true) {
+            let _ = set_dumpable(true);
+        }
         drop(sync);
         let joiner = joiner.map_err(failed)?;
-        let waited = sys::process::wait4(joiner, true).map_err(failed)?;
-        match self.journal.cloned_pid() {
-            Some(pid) => {
-                let pid = Pid::from_raw(pid);
-                let pidfd = sys::process::pidfd_open(pid).map_err(failed)?;
-                self.init = Some(Cloned { pid, pidfd });
-                Ok(())
-            }
-            None => Err(self.post_mortem(waited.map(|(status, _)| status))),
-        }
+        let waited = sys::process::wait4(joiner, true);
+        let Some(pid) = self.journal.cloned_pid().map(Pid::from_raw) else {
+            return Err(self.post_mortem(waited.map_err(failed)?.map(|(status, _)| status)));
+        };
+        let opened = waited.and_then(|_| sys::process::pidfd_open(pid));
+        let pidfd = opened.inspect_err(|_| {
+            // Nobody else knows of it, and it is this process's child, so it is still the same.
+            let _ = sys::signal::kill(pid.as_raw(), Signal::SIGKILL as i32);
+            let _ = sys::process::wait4(pid, true);
+        });
+        self.init = Some(Cloned { pid, pidfd: pidfd.map_err(failed)? });
+        Ok(())
     }
 
     /// Time namespaces let nobody in who shares memory (setns(2)), and a user's runtime would

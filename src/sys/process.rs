@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
 use nix::sched::CloneFlags;
@@ -118,8 +119,8 @@ pub fn fork_sharing_descriptors() -> Result<Option<Pid>> {
 /// until it has executed a program or ended: vfork(2), with a stack of the child's own.
 ///
 /// Copying the memory of a process that will only execute a program costs more than all that
-/// it does before. A signal that isn't SIGKILL waits as well. The stack stays mapped: taking it
-/// away would interrupt the processor that the child ran on.
+/// it does before. A signal that isn't SIGKILL waits as well. The stack stays mapped for the
+/// next time: taking it away would interrupt the processor that the child ran on.
 ///
 /// # Errors
 /// `EAGAIN` when a limit on processes is reached, `ENOMEM` without memory for the stack.
@@ -131,19 +132,25 @@ pub fn vfork(child: &mut dyn FnMut() -> i32) -> Result<Pid> {
     }
     /// For the paths that are put together on it; touched only as far as it is used.
     const STACK: usize = 256 * 1024;
+    /// One that nobody uses just now.
+    static SPARE: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
     let mut child = child;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: a new mapping, which the child alone uses, from its aligned upper end on. `child`
+    // SAFETY: a mapping which the child alone uses, from its aligned upper end on. `child`
     // lives in this frame, which can't be left while the other process shares it; that one
     // doesn't return from `call`, after which the C library ends it.
     unsafe {
-        let stack = libc::mmap(std::ptr::null_mut(), STACK, protection, kind, -1, 0);
+        let mut stack = SPARE.swap(std::ptr::null_mut(), Ordering::Acquire);
+        if stack.is_null() {
+            stack = libc::mmap(std::ptr::null_mut(), STACK, protection, kind, -1, 0);
+        }
         if stack == libc::MAP_FAILED {
             return Err(Errno::last());
         }
         let pid = libc::clone(call, stack.byte_add(STACK), flags, (&raw mut child).cast());
+        SPARE.store(stack, Ordering::Release);
         Errno::result(pid).map(Pid::from_raw)
     }
 }
@@ -379,30 +386,43 @@ pub fn rmdir(path: &CStr) -> Result<()> {
     Errno::result(unsafe { libc::rmdir(path.as_ptr()) }).map(drop)
 }
 
-/// Overwrites this process's arguments, as /proc/PID/cmdline shows them, with `name`, and
-/// its environment, as /proc/PID/environ shows it, with nothing.
-///
-/// For a cloned process that will not look at its arguments again. The kernel tells
-/// where they lie (proc(5), `arg_start` and `arg_end` of /proc/PID/stat).
-///
-/// # Errors
-/// Those of open(2) and read(2) on /proc/self/stat; `EINVAL` when it isn't understood.
-pub fn set_command_line(name: &CStr) -> Result<()> {
-    let mut buffer = [0; 1024];
-    let stat = super::file::read_start(c"/proc/self/stat", &mut buffer)?;
-    let [start, end, env_start, env_end] = argument_area(stat).ok_or(Errno::EINVAL)?;
-    let name = name.to_bytes_with_nul();
-    let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
-    let env_length = env_end.checked_sub(env_start).ok_or(Errno::EINVAL)?;
-    // SAFETY: the kernel put arguments and environment into these areas of the writable
-    // stack, and no reference to them lives: this process is a copy that carries steps out,
-    // runs init's loop, and looks at neither.
-    unsafe {
-        std::ptr::write_bytes(start as *mut u8, 0, length);
-        std::ptr::copy_nonoverlapping(name.as_ptr(), start as *mut u8, name.len().min(length));
-        std::ptr::write_bytes(env_start as *mut u8, 0, env_length);
+/// Where this process's arguments and environment lie, which the kernel shows as
+/// /proc/PID/cmdline and /proc/PID/environ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandLine([usize; 4]);
+
+impl CommandLine {
+    /// Asks the kernel for them (proc(5), `arg_start` to `env_end` of /proc/PID/stat), by the
+    /// /proc of the host: in a container it could be anybody's file.
+    ///
+    /// # Errors
+    /// Those of open(2) and read(2) on /proc/self/stat; `EINVAL` when it isn't understood.
+    pub fn find() -> Result<Self> {
+        let mut buffer = [0; 1024];
+        let stat = super::file::read_start(c"/proc/self/stat", &mut buffer)?;
+        let area = argument_area(stat)
+            .filter(|[start, end, env_start, env_end]| start <= end && env_start <= env_end);
+        area.map(CommandLine).ok_or(Errno::EINVAL)
     }
-    Ok(())
+
+    /// Overwrites the arguments with `name`, and the environment with nothing, in a cloned
+    /// process that won't look at either again.
+    pub fn overwrite(self, name: &CStr) {
+        let [start, end, env_start, env_end] = self.0;
+        let name = name.to_bytes_with_nul();
+        // SAFETY: the kernel put arguments and environment into these areas of the writable
+        // stack, and no reference to them lives: this process is a copy that carries steps out,
+        // runs init's loop, and looks at neither.
+        unsafe {
+            std::ptr::write_bytes(start as *mut u8, 0, end - start);
+            std::ptr::copy_nonoverlapping(
+                name.as_ptr(),
+                start as *mut u8,
+                name.len().min(end - start),
+            );
+            std::ptr::write_bytes(env_start as *mut u8, 0, env_end - env_start);
+        }
+    }
 }
 
 /// Fields 48 to 51 of /proc/PID/stat; the second field, the name, may hold anything

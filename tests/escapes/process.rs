@@ -217,6 +217,26 @@ fn who_comes_in_cannot_be_looked_into() {
     assert!(seen.starts_with("secret\n"), "the attack: {seen:?}");
 }
 
+/// Init overwrites its arguments, and mustn't believe the image where they lie.
+#[test]
+fn the_image_does_not_choose_what_init_overwrites() {
+    let Some(mut bundle) = Bundle::new("init-memory") else { return };
+    bundle.config["annotations"] = json!({ "io.minirun.init": "true" });
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/proc");
+    fs::create_dir_all(bundle.path("rootfs/proc/self")).unwrap();
+    let stat = bundle.path("rootfs/proc/self/stat");
+    // All of what a process can have.
+    let fields = format!("1 (init) S {} 4096 140737488347136 4096 4096", ["0"; 44].join(" "));
+    fs::write(&stat, fields).unwrap();
+    let output = bundle.script("echo it runs");
+    assert_eq!(output.stdout, b"it runs\n", "{}", said(&output));
+    fs::remove_file(&stat).unwrap();
+    nix::unistd::mkfifo(&stat, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let output = bundle.script("echo it runs");
+    assert_eq!(output.stdout, b"it runs\n", "{}", said(&output));
+}
+
 /// CVE-2017-5226, CVE-2023-28100: typing into the terminal that minirun was started at.
 #[test]
 fn the_callers_terminal_takes_no_input_from_inside() {
