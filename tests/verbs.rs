@@ -118,6 +118,27 @@ fn a_container_passes_through_its_states() {
     assert!(place.fails(&["state", &id]).contains("does not exist"));
 }
 
+/// In a directory where others may write, as /tmp is.
+#[test]
+fn a_pid_file_overwrites_nothing_that_a_link_leads_to() {
+    let place = Place::new("pid-link", &[], "exec sleep 60");
+    let (id, dir) = (place.id("one"), place.dir.path().to_str().unwrap());
+    fs::write(place.dir.file("victim"), "whole").unwrap();
+    let create = place.command(&["create", "--pid-file", "pid", &id]);
+    let output = Command::new("sh")
+        .args(["-c", "ln -s victim pid.$$ && exec \"$@\"", "sh"])
+        .arg(create.get_program())
+        .args(create.get_args())
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    assert!(output.unwrap().success());
+    assert_eq!(fs::read_to_string(place.dir.file("victim")).unwrap(), "whole");
+    let pid = fs::read_to_string(place.dir.file("pid")).unwrap();
+    assert_eq!(place.json(&["state", &id])["pid"].to_string(), pid);
+}
+
 #[test]
 fn lists_are_tables_json_or_ids() {
     let place = Place::new("list", &[], "exec sleep 60");
@@ -429,6 +450,9 @@ fn sockets_of_systemd_are_handed_on() {
     assert_eq!(output.stdout, b"2 of 1\n6\nkept\n", "{}", said(&output));
     let output = run("1");
     assert!(output.stdout.starts_with(b"of\n4\n"), "they were another's: {}", said(&output));
+    place.change(|config| config["annotations"]["io.minirun.init"] = "true".into());
+    let output = run("$$");
+    assert_eq!(output.stdout, b"2 of 2\n6\nkept\n", "beside init: {}", said(&output));
 }
 
 #[test]

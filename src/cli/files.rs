@@ -15,7 +15,9 @@ impl PidFile {
     /// Makes the file under another name, to know beforehand that it can be made.
     pub fn create(path: &str) -> Result<Self, Error> {
         let temporary = format!("{path}.{}", std::process::id());
-        File::create(&temporary)
+        // One that is there is of a process long dead, or leads where this mustn't write.
+        let _ = fs::remove_file(&temporary);
+        File::create_new(&temporary)
             .map_err(|error| Error::io(format!("create {path}"), &error).at("--pid-file"))?;
         Ok(PidFile { path: path.to_owned(), temporary })
     }

@@ -5,6 +5,7 @@
 //! this is killed, `delete --force` finds all that there is.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -104,6 +105,10 @@ pub fn run(
     let mut deadline = Deadline::new(Instant::now(), None, Duration::ZERO);
     let console = running.console.as_ref().map(AsFd::as_fd);
     let attached = attach::until_end(&running.init, Some(signals), console, &mut deadline);
+    if attached.is_err() {
+        // Nobody would pass a signal on to it any more.
+        let _ = sys::process::pidfd_send_signal(running.init.pidfd.as_fd(), libc::SIGKILL);
+    }
     let waited = sys::process::wait4(running.init.pid, true)
         .map_err(|errno| Error::system("wait for the container", errno));
     let deleted = if request.keep { Ok(()) } else { delete_own(store, file, record) };
@@ -147,7 +152,9 @@ fn launch(
     let network = oci::bundle::seems_to_make_network(&config).then(Network::begin);
     let mut spec = oci::bundle::interpret(&config, &bundle)?;
     let network = network.and_then(Result::ok).filter(|_| Plan::makes_network(&spec));
-    hand_on_sockets(&mut spec, request.listen_fds);
+    if request.listen_fds > 0 {
+        hand_on_sockets(&mut spec, request.listen_fds)?;
+    }
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()) == Some(true);
     let console = connect_console(request.console_socket.as_deref(), terminal, lifecycle)?;
     let pidfd_socket = connect(request.pidfd_socket.as_deref(), "--pidfd-socket")?;
@@ -183,16 +190,16 @@ fn launch(
     }
 }
 
-/// Tells the program of the sockets in the words of sd_listen_fds(3), as its namespace's first
-/// process; runc does the same.
-fn hand_on_sockets(spec: &mut Spec, count: u32) {
-    let Some(mut process) = spec.process().clone().filter(|_| count > 0) else {
-        return;
-    };
-    let mut env = process.env().clone().unwrap_or_default();
-    env.extend([format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()]);
-    process.set_env(Some(env));
-    spec.set_process(Some(process));
+/// Tells the program of the sockets in the words of sd_listen_fds(3), which believes them in the
+/// process of the pid that they name only: the first of its namespace, or init's first child.
+fn hand_on_sockets(spec: &mut Spec, count: u32) -> Result<()> {
+    let pid = if oci::annotations::is_set(spec, oci::annotations::INIT)? { 2 } else { 1 };
+    if let Some(process) = spec.process_mut() {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend([format!("LISTEN_FDS={count}"), format!("LISTEN_PID={pid}")]);
+        process.set_env(Some(env));
+    }
+    Ok(())
 }
 
 /// Launches the plan, and writes down what there is to find of the container: before it is
@@ -357,10 +364,13 @@ pub(super) fn connect(path: Option<&Path>, option: &str) -> Result<Option<OwnedF
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
-    fs::write(&temporary, pid.to_string()).and_then(|()| fs::rename(&temporary, path)).map_err(
-        |error| {
+    // One that is there is of a process long dead, or leads where this mustn't write.
+    let _ = fs::remove_file(&temporary);
+    fs::File::create_new(&temporary)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|error| {
             let _ = fs::remove_file(&temporary);
             Error::io(format!("write {}", path.display()), &error).at("--pid-file")
-        },
-    )
+        })
 }

@@ -67,15 +67,15 @@ pub(crate) fn run(hook: &Hook, state: &str, is_cancelled: &dyn Fn() -> bool) -> 
         let _ = child.kill();
     }
     let status = child.wait().map_err(|error| failed(&error))?;
-    let mut said = String::new();
-    let _ = output.seek(SeekFrom::Start(0)).and_then(|_| output.read_to_string(&mut said));
+    let mut said = Vec::new();
+    let _ = output.seek(SeekFrom::Start(0)).and_then(|_| output.read_to_end(&mut said));
     let reason = match end? {
         End::Own if status.success() => return Ok(()),
         End::Own => ended(status.into_raw()),
         End::TooLate => TIMED_OUT.to_owned(),
         End::Cancelled => "the container was deleted meanwhile, and it was killed".to_owned(),
     };
-    Err(Error::said(step, with_output(reason, &said)))
+    Err(Error::said(step, with_output(reason, &String::from_utf8_lossy(&said))))
 }
 
 /// What a hook's end came of.

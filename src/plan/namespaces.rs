@@ -252,7 +252,7 @@ impl Layout {
 }
 
 /// What the kernel would refuse with a bare EINVAL (user_namespaces(7)).
-fn check_ranges(steps: &Steps, ranges: &[IdRange], path: &str) -> Result<()> {
+pub(super) fn check_ranges(steps: &Steps, ranges: &[IdRange], path: &str) -> Result<()> {
     if ranges.len() > MOST_RANGES {
         let reason = format!("{} mappings are more than the {MOST_RANGES} allowed", ranges.len());
         return Err(steps.error(path, "map ids", reason));

@@ -11,7 +11,7 @@ use std::ffi::CString;
 use oci_spec::runtime::LinuxIdMapping;
 
 use super::mounts::{Entry, Given};
-use super::namespaces::{Layout, range};
+use super::namespaces::{Layout, check_ranges, range};
 use super::op::{IdRange, MountIds, Op, OpenTree, Propagation};
 use super::{Steps, cgroup_mounts};
 use crate::error::Result;
@@ -107,9 +107,8 @@ pub(super) fn check(steps: &Steps, entry: &Entry, layout: &Layout) -> Result<()>
         _ => {}
     }
     for (mappings, field) in [(uids, "uidMappings"), (gids, "gidMappings")] {
-        if mappings.iter().flatten().any(|mapping| mapping.size() == 0) {
-            return refuse(field, "a mapping has size 0");
-        }
+        let ranges: Vec<_> = mappings.iter().flatten().map(range).collect();
+        check_ranges(steps, &ranges, &format!("{place}.{field}"))?;
     }
     Ok(())
 }
