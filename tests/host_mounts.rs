@@ -547,6 +547,23 @@ fn parameters_of_the_containers_namespaces_are_set_there_only() {
     assert!(text.contains("linux.sysctl.net.ipv4.no_such_parameter"), "{text}");
 }
 
+/// By its path the host's own namespace looks like another container's.
+#[test]
+fn the_hosts_own_namespace_is_not_changed_by_its_path() {
+    if skipped(without_root()) {
+        return;
+    }
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let mut bundle = Bundle::new("own-namespace");
+    bundle.config["linux"]["namespaces"] = json!([{ "type": "pid" }, { "type": "mount" },
+        { "type": "uts", "path": "/proc/self/ns/uts" }]);
+    assert_eq!(bundle.script("hostname"), name);
+    // The same name, should it be set after all.
+    bundle.config["hostname"] = json!(name.trim());
+    let text = bundle.refusal();
+    assert!(text.contains("linux.namespaces[2].path") && text.contains("host's own"), "{text}");
+}
+
 // Filesystems
 
 #[test]

@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::prctl::{get_dumpable, set_dumpable};
 use nix::sys::signal::Signal;
+use nix::sys::stat::fstat;
 use nix::unistd::{Pid, geteuid};
 
 use super::container::Container;
@@ -24,6 +25,7 @@ use crate::cgroup::Sweeper;
 use crate::error::{Error, Result};
 use crate::plan::op::{Hook, HookStage, Op};
 use crate::plan::{NEWTIME, Plan, Side, Step};
+use crate::proc;
 use crate::sys;
 use crate::sys::process::Cloned;
 
@@ -215,6 +217,10 @@ impl<'a> Runtime<'a> {
         if sys::namespace::kind(opened.as_fd()).map_err(failed)? != namespace.bits() {
             return Err(failed(Errno::EINVAL));
         }
+        if self.plan.changes(namespace) && is_own(&opened).map_err(failed)? {
+            let reason = "it is the host's own, which sysctl, hostname and domainname would change";
+            return Err(Error::said(step.op.to_string(), reason));
+        }
         self.namespaces.push((namespace, opened));
         Ok(())
     }
@@ -386,6 +392,13 @@ impl<'a> Runtime<'a> {
         }
         self.narrate();
     }
+}
+
+/// Whether this process is in a namespace.
+fn is_own(namespace: &OwnedFd) -> sys::Result<bool> {
+    let inode = fstat(namespace)?.st_ino;
+    let is = |kind: &&str| proc::namespace(proc::OWN, kind).is_ok_and(|own| own == inode);
+    Ok(proc::NAMESPACES.iter().any(is))
 }
 
 fn open_dir(path: &CStr) -> sys::Result<OwnedFd> {

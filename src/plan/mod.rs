@@ -42,6 +42,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use crate::error::{Error, Result};
@@ -265,6 +266,15 @@ impl Plan {
         let options = Options { oci: true, ..Options::default() };
         let layout = namespaces::Layout::new(spec, &Steps::new(&[]));
         layout.is_ok_and(|layout| !layout.beside(spec, &options).is_empty())
+    }
+
+    /// Whether a step changes what belongs to a namespace of this kind as a whole.
+    pub(crate) fn changes(&self, namespace: CloneFlags) -> bool {
+        self.steps.iter().any(|step| match &step.op {
+            Op::Sysctl { file, .. } => sysctl::is_of(&file.to_string_lossy(), namespace),
+            Op::Hostname { .. } | Op::Domainname { .. } => namespace == CloneFlags::CLONE_NEWUTS,
+            _ => false,
+        })
     }
 
     /// Whether the runtime's steps from this one on, up to the container's next, can be carried

@@ -87,6 +87,11 @@ fn file(key: &str) -> String {
     }
 }
 
+/// Whether a file below /proc/sys belongs to namespaces of this kind.
+pub(super) fn is_of(file: &str, kind: CloneFlags) -> bool {
+    namespace(file).is_some_and(|(namespace, _)| namespace == kind)
+}
+
 fn namespace(file: &str) -> Option<(CloneFlags, &'static str)> {
     if file.starts_with("net/") {
         return Some((CloneFlags::CLONE_NEWNET, "network"));
