@@ -1,7 +1,7 @@
 //! A process that removes a cgroup when the runtime is done with it, or dead.
 //!
 //! Nothing in the kernel ties a cgroup's life to a process, and a runtime that was
-//! killed with SIGKILL can't clean up. So a small fork waits at the end of a pipe: when
+//! killed with SIGKILL can't clean up. So a small fork waits at the end of a socket: when
 //! the runtime's end closes, for whatever reason, it removes the directories and ends.
 
 use std::ffi::{CStr, CString, OsStr};

@@ -22,7 +22,8 @@ pub fn stats(store: &Store, id: &str) -> Result<Value> {
 }
 
 /// Gives the container's usage every `interval` and `{"type":"oom",…}` whenever a process
-/// of it is killed because its memory limit was reached; returns when it has ended.
+/// of it is killed because its memory limit was reached (on cgroup v1 also when reaching it
+/// killed nobody); returns when it has ended.
 ///
 /// # Errors
 /// As [`stats`], and what `tell` returns.

@@ -8,19 +8,15 @@
 use nix::sched::CloneFlags;
 use oci_spec::runtime::Spec;
 
+use super::Options;
+use super::hooks::run_before_root;
 use super::mounts::Entry;
 use super::namespaces::Layout;
-use super::op::HookStage;
 use super::root::Travel;
-use super::{Options, hooks_of_stage};
 use crate::host::Host;
 
 /// Filesystems that need nothing of the host's; the options of others may name its files.
 const OWN: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2"];
-
-/// The hooks before pivot_root.
-const EARLY: [HookStage; 3] =
-    [HookStage::Prestart, HookStage::CreateRuntime, HookStage::CreateContainer];
 
 /// Whether it is to be done so.
 pub(super) fn are_entered(
@@ -36,8 +32,6 @@ pub(super) fn are_entered(
         && !layout.joins()
         // Mounts that are to travel to the host need a copy of the one that they are made in.
         && travel.tree.is_some();
-    // Until pivot_root a hook finds the host's files in the container's mount namespace.
-    let none = |stage: &HookStage| hooks_of_stage(spec, *stage).is_ok_and(|hooks| hooks.is_empty());
     // Without a namespace of its own the container's cgroup is bound, and a scope that systemd
     // makes for the cloned process isn't there before.
     let has_cgroup = host.systemd.is_none() || layout.has(CloneFlags::CLONE_NEWCGROUP);
@@ -51,7 +45,8 @@ pub(super) fn are_entered(
         && !options.ephemeral
         && is_alone
         && spec.root().is_some()
-        && EARLY.iter().all(none)
+        // Until pivot_root a hook finds the host's files in the container's mount namespace.
+        && !run_before_root(spec)
         && entries.iter().all(is_within_reach)
 }
 

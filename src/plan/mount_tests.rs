@@ -93,7 +93,7 @@ fn mounts_that_make_no_sense_are_refused_by_their_path() {
             json!({ "destination": "/a", "source": "/s", "options": ["bind"],
                 "uidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }],
                 "gidMappings": [{ "containerID": 0, "hostID": 1, "size": 0 }] }),
-            "mounts[0].gidMappings",
+            "mounts[0].gidMappings[0]",
         ),
     ] {
         assert_refused(mounts(json!([mount])), place);
@@ -142,6 +142,17 @@ fn a_read_only_tmpfs_is_sealed_after_what_is_mounted_in_it() {
     assert!(text.contains("mount tmpfs on /t (nosuid)"), "{text}");
     let (inner, sealed) = (text.find("on /t/inner"), text.find("remount /t (ro)"));
     assert!(inner.unwrap() < sealed.unwrap(), "{text}");
+}
+
+#[test]
+fn what_covers_a_read_only_tmpfs_is_not_sealed() {
+    for covering in ["/t/inner", "/t"] {
+        let plan = mounts(json!([
+            { "destination": "/t/inner", "type": "tmpfs", "options": ["ro"] },
+            { "destination": covering, "type": "tmpfs" },
+        ]));
+        assert_eq!(plan.unwrap().to_string().find("remount /t/inner"), None, "{covering}");
+    }
 }
 
 #[test]

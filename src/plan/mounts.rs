@@ -312,9 +312,17 @@ fn takes_over(fstype: &str, options: &MountOptions) -> TakesOver {
 
 /// Makes read-only what had to be writable while others were mounted in it.
 pub(super) fn readonly(steps: &mut Steps, entries: &[Entry]) -> Result<()> {
-    let is_new = |entry: &&Entry| !entry.options.remount && !entry.is_bind();
-    for entry in entries.iter().filter(is_new).filter(|entry| !entry.late_flags().is_empty()) {
+    for (index, entry) in entries.iter().enumerate() {
+        // What a later mount covers can't be reached, and the path leads to that one.
         let target = entry.target.as_deref().unwrap_or_default();
+        let covers = |later: &Entry| {
+            let top = later.target.as_deref().unwrap_or_default();
+            !later.options.remount && Path::new(target).starts_with(top)
+        };
+        let is_new = !entry.options.remount && !entry.is_bind();
+        if !is_new || entry.late_flags().is_empty() || entries.iter().skip(index + 1).any(covers) {
+            continue;
+        }
         let target = steps.c_string(&entry.place, target)?;
         steps.container(Op::Remount(read_only(target)), &entry.place);
     }

@@ -3,8 +3,8 @@
 //! Everything here is a thin wrapper: safe arguments in, a value or an
 //! [`Errno`] out, no policy. Calls that `nix` already wraps safely are called
 //! from there by the rooms above; this room holds what `nix` lacks and what
-//! must bypass the C library. Nothing in here allocates, so all of it may run
-//! between `clone3` and `execve` in the child of a multi-threaded process.
+//! must bypass the C library. What takes or gives no owned strings, vectors or closures doesn't
+//! allocate, so it may run between `clone3` and `execve` in the child of a multi-threaded process.
 //!
 //! This room imports nothing else of this crate.
 
