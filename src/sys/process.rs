@@ -150,8 +150,13 @@ pub fn vfork(child: &mut dyn FnMut() -> i32) -> Result<Pid> {
             return Err(Errno::last());
         }
         let pid = libc::clone(call, stack.byte_add(STACK), flags, (&raw mut child).cast());
-        SPARE.store(stack, Ordering::Release);
-        Errno::result(pid).map(Pid::from_raw)
+        let pid = Errno::result(pid).map(Pid::from_raw);
+        let none = std::ptr::null_mut();
+        if SPARE.compare_exchange(none, stack, Ordering::Release, Ordering::Relaxed).is_err() {
+            // Another thread has put its own there.
+            libc::munmap(stack, STACK);
+        }
+        pid
     }
 }
 
