@@ -1,5 +1,6 @@
 //! Signals: blocking, waiting for and resetting them.
 
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -10,17 +11,25 @@ pub const LAST_SIGNAL: i32 = 64;
 
 /// A signal mask as it was before [`block_all`].
 #[derive(Clone, Copy)]
-pub struct SavedMask(libc::sigset_t);
+pub struct SavedMask(u64);
 
 /// Blocks every signal that can be blocked, for the calling thread.
 pub fn block_all() -> SavedMask {
-    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: pthread_sigmask reads a full set and writes the old one; with SIG_SETMASK
-    // and valid pointers it can't fail.
-    unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, &set_of(u64::MAX), old.as_mut_ptr());
-        SavedMask(old.assume_init())
-    }
+    SavedMask(change_mask(libc::SIG_SETMASK, ALL))
+}
+
+/// All signals but the two that both C libraries keep for themselves.
+const ALL: u64 = !(0b11 << 31);
+
+/// Changes the calling thread's mask, a bit for each signal from 1 on, and gives the one before
+/// (rt_sigprocmask(2)). musl's own function has no room for the first real-time signal, which
+/// glibc gives to programs.
+fn change_mask(how: c_int, signals: u64) -> u64 {
+    let mut before = 0u64;
+    let (new, old) = ((&raw const signals) as u64, (&raw mut before) as u64);
+    // SAFETY: both sets are of the size that is given; with that, the call can't fail.
+    let _ = unsafe { super::syscall(libc::SYS_rt_sigprocmask, [how as u64, new, old, 8, 0, 0]) };
+    before
 }
 
 /// Lets a command start with no signal blocked or ignored and no descriptor but the standard
@@ -37,12 +46,10 @@ pub fn reset_in_child(command: &mut std::process::Command) {
 
 /// Puts a mask back as it was.
 pub fn restore(saved: &SavedMask) {
-    // SAFETY: the set was filled by pthread_sigmask; a null old set is allowed.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &saved.0, std::ptr::null_mut()) };
+    change_mask(libc::SIG_SETMASK, saved.0);
 }
 
-/// A set of signals, a bit for each from 1 on. The C library's own functions leave some out that
-/// it keeps for itself, and musl one that glibc gives to programs, the first real-time signal.
+/// A set of signals for the C library, which passes it on, a bit for each from 1 on.
 fn set_of(signals: u64) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the kernel's set of 64 signals comes first in the C library's larger one, which
@@ -82,12 +89,7 @@ pub fn reset(signals: u64) {
         let _ =
             unsafe { super::syscall(libc::SYS_rt_sigaction, [signal as u64, action, 0, 8, 0, 0]) };
     }
-    let mut empty = MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises the set; pthread_sigmask can't fail on it.
-    unsafe {
-        libc::sigemptyset(empty.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, empty.as_ptr(), std::ptr::null_mut());
-    }
+    change_mask(libc::SIG_SETMASK, 0);
 }
 
 /// Whether this process ignores a signal.
@@ -103,7 +105,7 @@ pub fn is_ignored(signal: i32) -> bool {
 pub fn wait_for_any() -> i32 {
     loop {
         // SAFETY: a full set, and no siginfo wanted.
-        let signal = unsafe { libc::sigwaitinfo(&set_of(u64::MAX), std::ptr::null_mut()) };
+        let signal = unsafe { libc::sigwaitinfo(&set_of(ALL), std::ptr::null_mut()) };
         if signal > 0 {
             return signal;
         }
@@ -125,16 +127,11 @@ impl SignalQueue {
     /// `EMFILE` or `ENFILE` when descriptors run out.
     pub fn new(take: impl Fn(i32) -> bool) -> Result<Self> {
         let taken = (1..=LAST_SIGNAL).filter(|signal| take(*signal));
-        let set = set_of(taken.fold(0, |set, signal| set | 1 << (signal - 1)));
-        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: pthread_sigmask can't fail with valid pointers, and fills the old set.
-        let before = unsafe {
-            libc::pthread_sigmask(libc::SIG_BLOCK, &set, before.as_mut_ptr());
-            SavedMask(before.assume_init())
-        };
+        let taken = ALL & taken.fold(0, |set, signal| set | 1 << (signal - 1));
+        let before = SavedMask(change_mask(libc::SIG_BLOCK, taken));
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-        // SAFETY: the set is initialised; -1 asks for a new descriptor.
-        match Errno::result(unsafe { libc::signalfd(-1, &set, flags) }) {
+        // SAFETY: the set is a whole one; -1 asks for a new descriptor.
+        match Errno::result(unsafe { libc::signalfd(-1, &set_of(taken), flags) }) {
             // SAFETY: a new descriptor that nobody else owns.
             Ok(fd) => Ok(SignalQueue { fd: unsafe { OwnedFd::from_raw_fd(fd) }, before }),
             Err(errno) => {
