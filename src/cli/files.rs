@@ -5,37 +5,6 @@ use std::io::Write;
 
 use minirun::Error;
 
-/// `--pid-file`, written whole or not at all: a reader never sees half a number.
-pub struct PidFile {
-    path: String,
-    temporary: String,
-}
-
-impl PidFile {
-    /// Makes the file under another name, to know beforehand that it can be made.
-    pub fn create(path: &str) -> Result<Self, Error> {
-        let temporary = format!("{path}.{}", std::process::id());
-        // One that is there is of a process long dead, or leads where this mustn't write.
-        let _ = fs::remove_file(&temporary);
-        File::create_new(&temporary)
-            .map_err(|error| Error::io(format!("create {path}"), &error).at("--pid-file"))?;
-        Ok(PidFile { path: path.to_owned(), temporary })
-    }
-
-    pub fn write(self, pid: u32) -> Result<(), Error> {
-        fs::write(&self.temporary, pid.to_string())
-            .and_then(|()| fs::rename(&self.temporary, &self.path))
-            .map_err(|error| Error::io(format!("write {}", self.path), &error).at("--pid-file"))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // Gone already when it has become the pid file.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
 /// A file for a result that comes later. One that was there keeps its content until
 /// then, one that wasn't is removed again if the result never comes.
 pub struct ResultFile {

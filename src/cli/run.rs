@@ -1,16 +1,17 @@
 //! `minirun run`: a container from start to end.
 
 use std::fs::File;
+use std::path::Path;
 
 use clap::{Args, Parser};
 use minirun::background::{self, Background};
-use minirun::container::{self, Request};
+use minirun::container::{self, PidFile, Request};
 use minirun::plan::Plan;
 use minirun::{Child, Command, Error, Signals, Stdio};
 
 use super::CarryOut;
 use super::bundle::BundleOptions;
-use super::files::{PidFile, ResultFile};
+use super::files::ResultFile;
 use super::global::Global;
 use super::quick::{Words, switch};
 use super::settings::Settings;
@@ -161,7 +162,11 @@ impl Run {
         let trace = watching.trace.as_deref().map(|path| ResultFile::create(path, "--trace"));
         let report = watching.report.as_deref().map(|path| ResultFile::create(path, "--report"));
         let (trace, report) = (trace.transpose()?, report.transpose()?);
-        let pid_file = self.pid_file.as_deref().map(PidFile::create).transpose()?;
+        let pid_file = self.pid_file.as_deref().map(|path| {
+            let made = PidFile::create(Path::new(path));
+            made.map_err(|error| Error::io(format!("create {path}"), &error).at("--pid-file"))
+        });
+        let pid_file = pid_file.transpose()?;
         if self.detach {
             return detached(&command, pid_file, trace, report);
         }
@@ -244,7 +249,9 @@ fn start(
 ) -> Result<Child, Error> {
     let child = command.spawn()?;
     if let Some(pid_file) = pid_file {
-        pid_file.write(child.id())?;
+        let step = format!("write {}", pid_file.path().display());
+        let written = pid_file.write(child.id());
+        written.map_err(|error| Error::io(step, &error).at("--pid-file"))?;
     }
     if let Some(trace) = trace {
         trace.write(&child.trace())?;

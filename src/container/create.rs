@@ -4,8 +4,6 @@
 //! container's first process is noted before it does more than prepare itself. So whenever
 //! this is killed, `delete --force` finds all that there is.
 
-use std::fs;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
 use super::lifecycle::{after_start, delete_locked};
+use super::pid_file::PidFile;
 use super::process::InitProcess;
 use super::record::{CREATED, Record};
 use super::state_file::{Locked, StateFile, start_dir};
@@ -360,17 +359,8 @@ pub(super) fn connect(path: Option<&Path>, option: &str) -> Result<Option<OwnedF
     Ok(connected.transpose()?.map(OwnedFd::from))
 }
 
-/// Writes a pid whole or not at all: a reader never sees half a number.
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    // One that is there is of a process long dead, or leads where this mustn't write.
-    let _ = fs::remove_file(&temporary);
-    fs::File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            Error::io(format!("write {}", path.display()), &error).at("--pid-file")
-        })
+    PidFile::create(path)
+        .and_then(|file| file.write(pid))
+        .map_err(|error| Error::io(format!("write {}", path.display()), &error).at("--pid-file"))
 }

@@ -14,6 +14,7 @@ mod lifecycle;
 mod meter;
 mod namespaces;
 mod picture;
+mod pid_file;
 mod process;
 mod record;
 mod state_file;
@@ -31,6 +32,7 @@ pub use namespaces::{namespaces, picture};
 pub use picture::{
     Cgroup, Group, IdRange, Mount, Namespace, Overview, Picture, Privileges, Process,
 };
+pub use pid_file::PidFile;
 pub use status::{State, Status};
 pub use store::Store;
 

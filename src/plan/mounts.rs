@@ -315,10 +315,9 @@ pub(super) fn readonly(steps: &mut Steps, entries: &[Entry]) -> Result<()> {
     for (index, entry) in entries.iter().enumerate() {
         // What a later mount covers can't be reached, and the path leads to that one.
         let target = entry.target.as_deref().unwrap_or_default();
-        let covers = |later: &Entry| {
-            let top = later.target.as_deref().unwrap_or_default();
-            !later.options.remount && Path::new(target).starts_with(top)
-        };
+        let is_below = |top: &String| Path::new(target).starts_with(top);
+        let covers =
+            |later: &Entry| !later.options.remount && later.target.as_ref().is_some_and(is_below);
         let is_new = !entry.options.remount && !entry.is_bind();
         if !is_new || entry.late_flags().is_empty() || entries.iter().skip(index + 1).any(covers) {
             continue;

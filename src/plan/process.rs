@@ -296,13 +296,13 @@ const CAPABILITIES: &[Capability] = {
     ]
 };
 
-/// A capability as a bit, by its number.
 /// The names of capabilities, a bit each.
 fn names(set: u64) -> String {
-    let names = caps::all().into_iter().filter(|name| set & name.bitmask() != 0);
-    names.map(|name| name.to_string()).collect::<Vec<_>>().join(" ")
+    let held = CAPABILITIES.iter().enumerate().filter(|(number, _)| set >> number & 1 != 0);
+    held.map(|(_, name)| format!("CAP_{name}")).collect::<Vec<_>>().join(" ")
 }
 
+/// A capability as a bit, by its number.
 fn bit(steps: &Steps, capability: Capability) -> Result<u64> {
     let number = CAPABILITIES.iter().position(|known| *known == capability);
     number.map(|number| 1 << number).ok_or_else(|| {
