@@ -54,8 +54,8 @@ layout: rootfs
     CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --target {{target}} \
         --target-dir target/layout --bin minirun
     cargo run --quiet --example layout -- target/layout/{{target}}/release/minirun \
-        --root target/layout/state run --bundle target/layout/engine-default layout \
-        -- --root target/layout/state run --bundle target/layout/plain layout \
+        --root target/layout/state run --bundle target/layout/plain layout \
+        -- --root target/layout/state run --bundle target/layout/engine-default layout \
         -- run ./rootfs /bin/true >target/layout/layout.ld
     mv target/layout/layout.ld .
     # cargo doesn't look at what the linker is told to read

@@ -1,6 +1,7 @@
 //! Writes `layout.ld`, the order of functions in the static release: those that a start
 //! needs, first. The kernel maps a program in pieces of 64 KiB around what is touched, so
-//! functions that lie together take fewer of them, and less memory.
+//! functions that lie together take fewer of them, and less memory. The arena comes last, so that
+//! all other variables share the page in which those with a value end.
 //!
 //!     layout PROGRAM ARGUMENT... [-- ARGUMENT...]...
 //!
@@ -20,16 +21,34 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+/// What musl has in assembler isn't in sections of its own.
 const HEAD: &str = "/* Made by benches/layout.rs, which says what for: `just layout`. */
 SECTIONS
 {
+  .fini :
+  {
+    *(.fini)
+  }
   .text.start :
   {
     *crt1.o(.text)
+    *set_thread_area.lo(.text)
+    *clone.lo(.text)
+    *memset.lo(.text)
+    *restore.lo(.text)
+    *syscall_cp.lo(.text)
 ";
 const TAIL: &str = "  }
 }
 INSERT AFTER .init;
+SECTIONS
+{
+  .arena (NOLOAD) :
+  {
+    *(.bss._ZN7minirun3sys5arena5BLOCK17h*)
+  }
+}
+INSERT AFTER .bss;
 ";
 
 fn main() -> ExitCode {
@@ -63,7 +82,8 @@ fn written(program: &str, arguments: &[String]) -> Result<String, Box<dyn Error>
     Ok(format!("{HEAD}{}{TAIL}", patterns.concat()))
 }
 
-/// The functions that are executed, by their symbols, in the order of their first use.
+/// The functions that are executed, by their symbols: each process's own lie together, since none
+/// finds the pages of another mapped, in the order of their first use.
 fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
     let functions = functions(program)?;
     let own = fs::metadata(program)?;
@@ -85,6 +105,7 @@ fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Erro
         | Options::PTRACE_O_TRACEVFORK
         | Options::PTRACE_O_TRACEEXEC;
     let mut found = BTreeMap::new();
+    let mut processes = vec![first];
     let mut is_set = false;
     loop {
         let status = waitpid(None, Some(WaitPidFlag::__WALL))?;
@@ -109,13 +130,17 @@ fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Erro
         // Who was killed meanwhile is told of by the next wait.
         let Ok(registers) = ptrace::getregs(pid) else { continue };
         if let Some((address, _)) = functions.range(..=registers.rip).next_back() {
-            let next = found.len();
-            found.entry(address).or_insert(next);
+            let process = processes.iter().position(|one| *one == pid).unwrap_or_else(|| {
+                processes.push(pid);
+                processes.len() - 1
+            });
+            let next = (process, found.len());
+            found.entry(address).and_modify(|at| *at = next.min(*at)).or_insert(next);
         }
         let passed = (!matches!(signal, Signal::SIGTRAP | Signal::SIGSTOP)).then_some(signal);
         let _ = ptrace::step(pid, passed);
     }
-    let mut used: Vec<(&u64, usize)> = found.into_iter().collect();
+    let mut used: Vec<_> = found.into_iter().collect();
     used.sort_by_key(|(_, first_use)| *first_use);
     Ok(used
         .into_iter()
@@ -144,19 +169,31 @@ fn functions(program: &str) -> Result<BTreeMap<u64, Vec<String>>, Box<dyn Error>
     Ok(functions)
 }
 
-/// The line of a linker script that has the section of a function, whatever its hash is.
+/// The line of a linker script that has the section of a function, whatever its hash is, and the
+/// number by which the compiler tells it from others of its name.
 fn pattern(name: &str) -> String {
     let end = name.len().saturating_sub("17h0123456789abcdefE".len());
     let name = match name.get(end..) {
         Some(hash) if hash.starts_with("17h") && name.starts_with("_ZN") => {
             format!("{}17h*", &name[..end])
         }
-        _ => name.split("Cs").enumerate().fold(String::new(), |text, (index, part)| {
+        _ => numberless(name).split("Cs").enumerate().fold(String::new(), |text, (index, part)| {
             match (index, part.split_once('_')) {
                 (1.., Some((_, rest))) => format!("{text}Cs*_{rest}"),
                 _ => text + part,
             }
         }),
     };
-    format!("    *(.text.{})\n", name.replace('$', "?"))
+    let name = name.replace('$', "?");
+    format!("    *(.text.{name} .text.unlikely.{name})\n")
+}
+
+/// The name with `.*` for a number at its end.
+fn numberless(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((name, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{name}.*")
+        }
+        _ => name.to_owned(),
+    }
 }

@@ -15,19 +15,20 @@ use oci_spec::runtime::{
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// All of a config.json.
+/// All of a config.json. Its large parts are boxed: moved about as values they take three pages
+/// more of the stack.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Spec {
     #[serde(default, rename = "ociVersion")]
     version: String,
     root: Option<Root>,
     mounts: Option<Vec<Mount>>,
-    process: Option<Process>,
+    process: Option<Box<Process>>,
     hostname: Option<String>,
     domainname: Option<String>,
     hooks: Option<Hooks>,
     annotations: Option<HashMap<String, String>>,
-    linux: Option<Linux>,
+    linux: Option<Box<Linux>>,
     /// That it is there is all that the plan has to know.
     vm: Option<IgnoredAny>,
 }
@@ -38,12 +39,12 @@ impl From<Spec> for runtime::Spec {
         spec.set_version(read.version)
             .set_root(read.root)
             .set_mounts(read.mounts)
-            .set_process(read.process.map(Into::into))
+            .set_process(read.process.map(|process| (*process).into()))
             .set_hostname(read.hostname)
             .set_domainname(read.domainname)
             .set_hooks(read.hooks)
             .set_annotations(read.annotations)
-            .set_linux(read.linux)
+            .set_linux(read.linux.map(|linux| *linux))
             .set_vm(read.vm.map(|_| VM::default()));
         spec
     }
