@@ -49,8 +49,9 @@ layout: rootfs
     mkdir -p target/layout/plain target/layout/engine-default
     ln -sfn "$PWD/rootfs" target/layout/plain/rootfs
     ln -sfn "$PWD/rootfs" target/layout/engine-default/rootfs
-    cp benches/bundles/plain/config.json target/layout/plain/
-    cp benches/bundles/engine-default/config.json target/layout/engine-default/
+    # in one line, as engines write them
+    tr -d '\n\t' <benches/bundles/plain/config.json >target/layout/plain/config.json
+    tr -d '\n\t' <benches/bundles/engine-default/config.json >target/layout/engine-default/config.json
     CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --target {{target}} \
         --target-dir target/layout --bin minirun
     cargo run --quiet --example layout -- target/layout/{{target}}/release/minirun \

@@ -1,7 +1,8 @@
 //! Writes `layout.ld`, the order of functions in the static release: those that a start
 //! needs, first. The kernel maps a program in pieces of 64 KiB around what is touched, so
-//! functions that lie together take fewer of them, and less memory. The arena comes last, so that
-//! all other variables share the page in which those with a value end.
+//! functions that lie together take fewer of them, and less memory. The arena comes last, after
+//! what no start touches, so that all other variables share the page in which those with a value
+//! end.
 //!
 //!     layout PROGRAM ARGUMENT... [-- ARGUMENT...]...
 //!
@@ -45,6 +46,8 @@ SECTIONS
 {
   .arena (NOLOAD) :
   {
+    *(.bss._ZN9libunwind* .bss.*_sem .bss.*key_lock)
+    *(.bss.keys .bss.__pthread_tsd_main .bss.__malloc_context)
     *(.bss._ZN7minirun3sys5arena5BLOCK17h*)
   }
 }
