@@ -10,11 +10,12 @@
 //! children as long as they execute this same file, which must have its symbols. Names lose the
 //! hashes of compilers in them; one that isn't known any more does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::ptrace::{self, Options};
@@ -85,8 +86,9 @@ fn written(program: &str, arguments: &[String]) -> Result<String, Box<dyn Error>
     Ok(format!("{HEAD}{}{TAIL}", patterns.concat()))
 }
 
-/// The functions that are executed, by their symbols: each process's own lie together, since none
-/// finds the pages of another mapped, in the order of their first use.
+/// The functions that are executed, by their symbols. No process finds the pages of another mapped:
+/// first come those of the first start, then what the runtime alone needs, what it shares with the
+/// container's process, and what is that one's; each in the order of first use.
 fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
     let functions = functions(program)?;
     let own = fs::metadata(program)?;
@@ -107,8 +109,9 @@ fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Erro
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
         | Options::PTRACE_O_TRACEEXEC;
-    let mut found = BTreeMap::new();
-    let mut processes = vec![first];
+    let mut found: BTreeMap<u64, (usize, BTreeSet<usize>)> = BTreeMap::new();
+    // A process that executes the file again begins another life.
+    let (mut lives, mut lived) = (BTreeMap::from([(first, 0)]), 1);
     let mut is_set = false;
     loop {
         let status = waitpid(None, Some(WaitPidFlag::__WALL))?;
@@ -125,32 +128,44 @@ fn used(program: &str, arguments: &[String]) -> Result<Vec<String>, Box<dyn Erro
             ptrace::setoptions(pid, options)?;
         }
         if matches!(status, WaitStatus::PtraceEvent(.., event) if event == libc::PTRACE_EVENT_EXEC)
-            && !is_own(pid)
         {
-            ptrace::detach(pid, None)?;
-            continue;
+            if !is_own(pid) {
+                ptrace::detach(pid, None)?;
+                continue;
+            }
+            lives.remove(&pid);
         }
         // Who was killed meanwhile is told of by the next wait.
         let Ok(registers) = ptrace::getregs(pid) else { continue };
         if let Some((address, _)) = functions.range(..=registers.rip).next_back() {
-            let process = processes.iter().position(|one| *one == pid).unwrap_or_else(|| {
-                processes.push(pid);
-                processes.len() - 1
+            let life = lives.get(&pid).copied().unwrap_or_else(|| {
+                // A thread finds what its process has mapped.
+                let is_thread = Path::new(&format!("/proc/{first}/task/{pid}")).exists();
+                let shared = lives.get(&first).copied().filter(|_| is_thread);
+                let life = shared.unwrap_or(lived);
+                lived += usize::from(shared.is_none());
+                lives.insert(pid, life);
+                life
             });
-            let next = (process, found.len());
-            found.entry(address).and_modify(|at| *at = next.min(*at)).or_insert(next);
+            let next = found.len();
+            found.entry(*address).or_insert((next, BTreeSet::new())).1.insert(life);
         }
         let passed = (!matches!(signal, Signal::SIGTRAP | Signal::SIGSTOP)).then_some(signal);
         let _ = ptrace::step(pid, passed);
     }
     let mut used: Vec<_> = found.into_iter().collect();
-    used.sort_by_key(|(_, first_use)| *first_use);
-    Ok(used
-        .into_iter()
-        .filter_map(|(address, _)| functions.get(address))
-        .flatten()
-        .cloned()
-        .collect())
+    used.sort_by_key(|(_, (first_use, lives))| (place(lives), *first_use));
+    Ok(used.iter().filter_map(|(address, _)| functions.get(address)).flatten().cloned().collect())
+}
+
+/// Which of the parts a function goes to that is used in these lives.
+fn place(lives: &BTreeSet<usize>) -> usize {
+    match (lives.first(), lives.len()) {
+        (None | Some(0), _) => 0,
+        (Some(1), 1) => 1,
+        (Some(_), 2..) => 2,
+        (Some(life), _) => 1 + life,
+    }
 }
 
 /// The symbols of functions by their addresses; some are the same function.
