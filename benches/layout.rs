@@ -29,7 +29,7 @@ SECTIONS
 {
   .fini :
   {
-    *(.fini)
+    KEEP(*(SORT_NONE(.fini)))
   }
   .text.start :
   {
