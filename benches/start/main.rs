@@ -3,11 +3,11 @@
 //!
 //! Every round runs each contender once, in changing order, and a ratio is taken between
 //! runs of one round: what else the machine does meanwhile falls on both. All run copies of the
-//! programs that were made for it. Timed is what a caller waits for, from fork to the end of
-//! wait. `workloads.rs` lists what is measured, and the goals. Then the smallest memory limit is
-//! looked for that each starts with (`limit`), and system calls, page faults and written bytes
-//! are held against `../counts.txt` (`counts`). The tables and a chart are written to
-//! target/bench/.
+//! programs that were made for it, others each round. Timed is what a caller waits for, from fork
+//! to the end of wait. `workloads.rs` lists what is measured, and the goals. Then the smallest
+//! memory limit is looked for that each starts with (`limit`), and system calls, page faults and
+//! written bytes are held against `../counts.txt` (`counts`). The tables and a chart are written
+//! to target/bench/.
 //!
 //! - `BENCH_ROUNDS=N`: rounds to run, 60 by default.
 //! - `BENCH_QUICK=1`: a few rounds, to see that every contender works.
@@ -162,7 +162,7 @@ fn compare(
         let names: Vec<_> = field.iter().map(|contender| contender.name).collect();
         eprintln!("{title}: {rounds} rounds of {}", names.join(", "));
         let measured = |field: &[&'static Contender]| {
-            measure::rounds(field, rounds, gap, |contender| {
+            measure::rounds(site, field, rounds, gap, |contender| {
                 if let Some(mounts) = &mounts {
                     mounts.enter(contender.place).map_err(|errno| errno.to_string())?;
                 }

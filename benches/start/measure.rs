@@ -73,12 +73,13 @@ fn go_on() -> Result<()> {
 /// # Errors
 /// When the user interrupts.
 pub fn rounds(
+    site: &Site,
     field: &[&'static Contender],
     rounds: usize,
     gap: Duration,
     measure: impl Fn(&Contender) -> Outcome<f64>,
 ) -> Result<Vec<Series>> {
-    each_round(field, rounds, |contender| {
+    each_round(site, field, rounds, |contender| {
         thread::sleep(gap);
         wind_up();
         measure(contender)
@@ -97,7 +98,7 @@ pub fn throughput(
     starts: usize,
     lanes: usize,
 ) -> Result<Vec<Series>> {
-    each_round(field, repetitions, |contender| {
+    each_round(site, field, repetitions, |contender| {
         let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
         let work = |lane| {
             while next.fetch_add(1, Relaxed) < starts && !INTERRUPTED.load(Relaxed) {
@@ -125,6 +126,7 @@ pub fn throughput(
 /// Measures every contender once a round; one that fails is left alone from then on.
 /// A round before the first isn't counted: it warms the caches.
 fn each_round(
+    site: &Site,
     field: &[&'static Contender],
     rounds: usize,
     measure: impl Fn(&Contender) -> Outcome<f64>,
@@ -132,6 +134,7 @@ fn each_round(
     let new = |&contender| Series { contender, values: Vec::new(), failure: None };
     let mut all: Vec<Series> = field.iter().map(new).collect();
     for round in 0..=rounds {
+        site.turn_to(round);
         for index in order(round, field.len()) {
             let Series { contender, values, failure } = &mut all[index];
             if failure.is_some() {

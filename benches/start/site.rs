@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -33,8 +33,11 @@ const BUNDLES: [(&str, &str, &str); 9] = [
 ];
 
 /// Where copies of all programs are. How a file's pages lie in memory depends on how it came
-/// there, by a linker or a package, and makes up to 6 % of a start; copies of one moment are alike.
+/// there, by a linker or a package, and makes up to 6 % of a start.
 const PROGRAMS: &str = "programs";
+
+/// How many copies there are of each, since they differ as well: every round takes the next.
+const COPIES: usize = 8;
 
 /// The programs that are built here.
 pub const MINIRUN: &str = "minirun";
@@ -56,6 +59,8 @@ pub struct Site {
     hierarchies: Vec<PathBuf>,
     /// The memory limit to start with, in bytes.
     memory: AtomicU64,
+    /// Which copies of the programs are run.
+    turn: AtomicUsize,
 }
 
 impl Site {
@@ -67,8 +72,9 @@ impl Site {
         let dir = env::temp_dir().join(format!("minirun-bench-{}", std::process::id()));
         let (minirun, examples, build) = binaries()?;
         // Never a directory that was there before: what lies in it is run as root.
-        for dir in [&dir, &dir.join(PROGRAMS)] {
-            fs::create_dir(dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
+        let copies = (0..COPIES).map(|turn| dir.join(PROGRAMS).join(turn.to_string()));
+        for dir in [dir.clone(), dir.join(PROGRAMS)].into_iter().chain(copies) {
+            fs::create_dir(&dir).map_err(|error| format!("create {}: {error}", dir.display()))?;
         }
         let memory = Path::new("/dev/shm");
         let is_memory = statfs(memory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
@@ -80,13 +86,16 @@ impl Site {
         let is_root = nix::unistd::geteuid().is_root();
         let facts = vec![machine(), build];
         let hierarchies = Vec::new();
-        let memory = AtomicU64::new(0);
-        let mut site = Site { is_root, facts, dir, states, hierarchies, memory };
-        copy(&minirun, &site.program(MINIRUN))?;
-        for name in [FLOOR, PAYLOAD] {
-            copy(&examples.join(name), &site.program(name))?;
+        let (memory, turn) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let mut site = Site { is_root, facts, dir, states, hierarchies, memory, turn };
+        for turn in 0..COPIES {
+            site.turn_to(turn);
+            copy(&minirun, &site.program(MINIRUN))?;
+            for name in [FLOOR, PAYLOAD] {
+                copy(&examples.join(name), &site.program(name))?;
+            }
+            site.copy_peers()?;
         }
-        site.copy_peers()?;
         site.copy_bundles()?;
         if is_root && find("crun").is_some() {
             site.leave_hybrid_mode();
@@ -150,9 +159,14 @@ impl Site {
         Ok(fs::write(&file, config.to_string())?)
     }
 
+    /// Has other copies of all programs run.
+    pub fn turn_to(&self, round: usize) {
+        self.turn.store(round % COPIES, Relaxed);
+    }
+
     /// Where a program's copy is, or would be if this machine had the program.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.dir.join(PROGRAMS).join(name)
+        self.dir.join(PROGRAMS).join(self.turn.load(Relaxed).to_string()).join(name)
     }
 
     /// The copy of a program, if this machine has it.
